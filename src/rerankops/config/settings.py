@@ -1,0 +1,163 @@
+"""The shape of the settings tree. Values and their explanations stand in configs/base.yaml, and only there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+SignalName = Literal["reciprocal_rank", "bm25", "cosine", "maxsim", "cross_encoder"]
+Metric = Literal["accuracy", "recall@1", "mrr@10", "ndcg@10"]
+
+
+class Section(BaseModel):
+    """A frozen part of the tree; a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorkspaceSettings(Section):
+    root: str
+
+
+class SourceSettings(Section):
+    corpus: str | None
+    gold: str | None
+    query_log: str | None
+
+
+class StratumSettings(Section):
+    name: str
+    share: Share
+    patterns: tuple[str, ...]
+
+
+class QuerySettings(Section):
+    min_characters: Count
+    max_characters: Count
+    near_duplicate_threshold: Share
+    gold_distance_threshold: Share
+    sample_size: Count
+    strata: tuple[StratumSettings, ...]
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> QuerySettings:
+        total = sum(stratum.share for stratum in self.strata)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares of queries.strata sum to {total:g}, they must sum to 1")
+        return self
+
+
+class EncoderSettings(Section):
+    model: str | None
+    query_prompt: str
+    passage_prompt: str
+    max_length: Count
+    batch_size: Count
+    device: str | None
+
+
+class RetrievalSettings(Section):
+    backend: Literal["embedded", "elasticsearch"]
+    bm25_k: Count
+    dense_k: Count
+    rrf_k: Count
+    bm25_k1: float
+    bm25_b: Share
+    title_weight: Annotated[int, Field(ge=0)]
+    hnsw_m: Count
+    hnsw_ef_construction: Count
+    hnsw_ef_search: Count
+    min_recall: Share
+    recall_sample: Count
+
+
+class AnnotationSettings(Section):
+    candidates_per_query: Count
+    annotators_per_task: Count
+    control_share: Share
+    outbox: str
+    inbox: str
+    min_control_accuracy: Share
+    min_completeness: Share
+    positive_share: tuple[Share, Share]
+    dawid_skene_iterations: Count
+
+
+class TrainingSettings(Section):
+    base_model: str | None
+    max_length: Count
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_ratio: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    loss: Literal["bce", "mse", "ranknet", "listnet", "lambda", "infonce"]
+    mixed_precision: Literal["auto", "fp32", "fp16", "bf16"]
+    evaluation_steps: Count
+    seed: int
+    device: str | None
+    negatives_per_positive: Count
+    hard_negative_depth: Count
+    false_negative_margin: Share
+    dev_share: Annotated[float, Field(gt=0, lt=1)]
+    min_groups: Count
+    shuffle_labels_seed: int | None
+
+
+class ScoringSettings(Section):
+    signals: tuple[SignalName, ...]
+    batch_size: Count
+    blend_l2: Annotated[float, Field(ge=0)]
+    top_k: Count
+
+    @model_validator(mode="after")
+    def _signals_are_distinct(self) -> ScoringSettings:
+        if not self.signals or len(set(self.signals)) != len(self.signals):
+            raise ValueError(f"scoring.signals must name at least one signal, each once; it is {list(self.signals)}")
+        return self
+
+
+class ReaderSettings(Section):
+    kind: Literal["extractive"]
+    max_answer_characters: Count
+    rank_decay: Share
+
+
+class EvaluationSettings(Section):
+    bootstrap_samples: Count
+    seed: int
+
+
+class PromotionSettings(Section):
+    primary_metric: Metric
+    alpha: Share
+    min_questions: Count
+    min_stratum_questions: Count
+    stratum_margin: Share
+    cheaper_margin: Share
+    max_latency_ms: float | None
+    blend_alpha: Share
+
+
+class RegistrySettings(Section):
+    tracking_uri: str | None
+    model_name: str
+    experiment: str
+
+
+class Settings(Section):
+    workspace: WorkspaceSettings
+    sources: SourceSettings
+    queries: QuerySettings
+    encoder: EncoderSettings
+    retrieval: RetrievalSettings
+    annotation: AnnotationSettings
+    training: TrainingSettings
+    scoring: ScoringSettings
+    reader: ReaderSettings
+    evaluation: EvaluationSettings
+    promotion: PromotionSettings
+    registry: RegistrySettings
