@@ -99,7 +99,9 @@ class Workspace:
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise ArtefactMissing(f"no artefact {address} in workspace {self.root}; run the step that makes it") from error
+            raise ArtefactMissing(
+                f"no artefact {address} in workspace {self.root}; run the step that makes it"
+            ) from error
         except ValueError as error:
             raise ArtefactDamaged(f"{path} is not JSON; delete its folder and run its step again") from error
         return Manifest(**{**tree, "inputs": tuple(tree["inputs"])})
@@ -142,7 +144,9 @@ class Workspace:
         try:
             return record.conform(pq.read_table(io.BytesIO(data)))
         except pa.ArrowInvalid as error:
-            raise ArtefactDamaged(f"{address} is not Parquet: {error}; delete its folder and run its step again") from error
+            raise ArtefactDamaged(
+                f"{address} is not Parquet: {error}; delete its folder and run its step again"
+            ) from error
 
     def publish_document(
         self,
@@ -242,7 +246,9 @@ class Workspace:
         folder = self.root / "refs" / prefix
         if not folder.exists():
             return []
-        return sorted(f"{prefix}/{path.name.removesuffix('.json')}" for path in folder.iterdir() if path.suffix == ".json")
+        return sorted(
+            f"{prefix}/{path.name.removesuffix('.json')}" for path in folder.iterdir() if path.suffix == ".json"
+        )
 
     # -- lineage ------------------------------------------------------------------------------------------------
 
@@ -306,7 +312,7 @@ class Workspace:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if isinstance(content, Path):
-                    os.replace(content, target)
+                    content.replace(target)
                 else:
                     target.write_bytes(content)
                 _sync(target)
@@ -314,7 +320,7 @@ class Workspace:
             if final.exists() and not (final / "manifest.json").exists():
                 shutil.rmtree(final)
             try:
-                os.rename(folder, final)
+                folder.rename(final)
             except OSError:
                 # Another process published the same address first; its content is the same by construction.
                 if not (final / "manifest.json").exists():
@@ -344,7 +350,7 @@ class Workspace:
         temporary = Path(path.path).with_name(f".{path.name}.{uuid.uuid4().hex}")
         temporary.write_bytes(data)
         _sync(temporary)
-        os.replace(temporary, path.path)
+        temporary.replace(path.path)
 
     def _verified(self, manifest: Manifest, name: str) -> bytes:
         path = self._folder(manifest.address) / name

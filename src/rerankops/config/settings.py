@@ -40,6 +40,7 @@ class QuerySettings(Section):
     near_duplicate_threshold: Share
     gold_distance_threshold: Share
     sample_size: Count
+    phone_region: str
     strata: tuple[StratumSettings, ...]
 
     @model_validator(mode="after")

@@ -1,0 +1,1 @@
+"""Production queries: reading logs, removing personal data, merging duplicates, strata and sampling."""
