@@ -259,6 +259,7 @@ GoldQuestion = Record(
             field("accepted_answers", STRINGS, "any one of them, after normalisation, makes an answer right"),
             field("stratum", pa.string(), ""),
             field("relevant_passage_ids", STRINGS, "may be empty when unknown"),
+            field("relevant_grades", pa.list_(pa.int8()), "of those passages, in order; null: all 3", null=True),
         ]
     ),
     key=("question_id",),

@@ -177,7 +177,7 @@ class Workspace:
     def publish_folder(
         self,
         kind: str,
-        build: Callable[[Path], Mapping[str, float] | None],
+        build: Callable[[Path], Mapping[str, float] | None] | Callable[[Path], None],
         *,
         step: str,
         inputs: Sequence[Address] = (),

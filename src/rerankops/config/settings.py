@@ -89,6 +89,7 @@ class AnnotationSettings(Section):
 
 class TrainingSettings(Section):
     base_model: str | None
+    head: Literal["auto", "cls", "maxsim"]
     max_length: Count
     epochs: Count
     batch_size: Count
@@ -113,6 +114,7 @@ class ScoringSettings(Section):
     batch_size: Count
     blend_l2: Annotated[float, Field(ge=0)]
     top_k: Count
+    cross_encoder_depth: Count
 
     @model_validator(mode="after")
     def _signals_are_distinct(self) -> ScoringSettings:
@@ -141,6 +143,7 @@ class PromotionSettings(Section):
     cheaper_margin: Share
     max_latency_ms: float | None
     blend_alpha: Share
+    max_missing_share: Share
 
 
 class RegistrySettings(Section):

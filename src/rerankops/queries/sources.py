@@ -125,6 +125,7 @@ def read_gold(location: str) -> pa.Table:
                 "accepted_answers": answers,
                 "stratum": str(row.get("stratum") or "all"),
                 "relevant_passage_ids": relevant,
+                "relevant_grades": row.get("relevant_grades"),
             }
         )
     if not rows:

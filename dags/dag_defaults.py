@@ -1,0 +1,52 @@
+"""What every DAG here shares: assets, retries, time-outs, and a form that refuses what it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset
+from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+
+INDEX = Asset("rerankops://index")
+BATCH = Asset("rerankops://annotation-batch")
+JUDGMENTS = Asset("rerankops://judgments")
+CHAMPION = Asset("rerankops://champion")
+
+OWNER = "rerankops"
+GPU = {"pool": "gpu", "queue": "gpu"}
+"""For tasks that want the GPU: one slot, and a worker that listens to this queue where queues exist."""
+REGISTRY = {"pool": "registry"}
+"""For tasks that move an alias: one at a time."""
+
+DEFAULTS: dict[str, Any] = {
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_runs": 1,
+    "dagrun_timeout": timedelta(hours=12),
+    "default_args": {
+        "owner": OWNER,
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(hours=1),
+        "retry_policy": ExceptionRetryPolicy(
+            rules=[
+                RetryRule(
+                    exception="rerankops.errors.RerankopsError",
+                    action=RetryAction.FAIL,
+                    reason="the same input would fail again; the message says what to do",
+                )
+            ]
+        ),
+    },
+}
+
+
+def refuse_unknown(params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Airflow accepts any key in a run's configuration; a misspelt one would be ignored in silence."""
+    unknown = sorted(set(params) - set(known))
+    if unknown:
+        raise ValueError(f"unknown parameter {unknown[0]!r}; this DAG knows {sorted(known)}")

@@ -1,0 +1,58 @@
+"""### Ingest annotations
+
+Takes finished annotations from the people who gave them. Every delivery is stored as it came; Great Expectations
+decides whether it is **accepted or quarantined whole, with a reason a person can act on** (the task's log links it).
+All accepted annotations together are adjudicated (Dawid and Skene, 1979) into judgments with a confidence.
+
+- **When**: every hour, or by hand for one batch.
+- **Again**: a delivery is validated once; the same deliveries give the same judgments. With nothing new the run skips.
+- **Then**: updates the asset `rerankops://judgments`, which starts `retrain_reranker`.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+from dag_defaults import DEFAULTS, JUDGMENTS, refuse_unknown
+
+PARAMS = {
+    "batch": Param(
+        None,
+        type=["string", "null"],
+        minLength=1,
+        title="Batch",
+        description="Only deliveries of this batch id; empty: all that are waiting.",
+    )
+}
+
+
+@dag(schedule="@hourly", doc_md=__doc__, params=PARAMS, tags=["rerankops", "annotation"], **DEFAULTS)
+def ingest_annotations():
+    @task.short_circuit(ignore_downstream_trigger_rules=True)
+    def pull_deliveries(params=None) -> list[str]:
+        from rerankops.pipeline import annotation
+
+        refuse_unknown(params, PARAMS)
+        return annotation.pull_deliveries(batch=params["batch"])
+
+    @task
+    def validate_delivery(delivery: str) -> dict:
+        from rerankops.pipeline import annotation
+
+        return annotation.validate_delivery(delivery)
+
+    @task(outlets=[JUDGMENTS])
+    def adjudicate(verdicts, *, outlet_events=None) -> str:
+        from rerankops.pipeline import annotation
+
+        outcomes = [verdict["outcome"] for verdict in verdicts]
+        judgments = annotation.adjudicate() if "accept" in outcomes else None
+        if judgments is None:
+            raise AirflowSkipException(f"nothing was accepted: {outcomes}")
+        outlet_events[JUDGMENTS].extra = {"judgments": judgments}
+        return judgments
+
+    adjudicate(validate_delivery.expand(delivery=pull_deliveries()))
+
+
+ingest_annotations()

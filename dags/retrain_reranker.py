@@ -1,0 +1,127 @@
+"""### Retrain the reranker
+
+Freezes a plan (judgments, gold questions, index, champion, settings), builds training groups with **hard negatives
+mined by the incumbent**, trains a challenger in its own process, fits the blend of signals on development queries, and
+compares on the **frozen gold questions, end to end**: retrieval only, tuned fusion, base model, champion, challenger.
+The gate promotes only on evidence, and prefers the cheapest ranker that is as good. Whatever it says is logged to
+MLflow with the report; a winner is registered and becomes `champion` by compare-and-set.
+
+- **When**: on new judgments, on the first of the month at 04:00 UTC, or by hand with the form.
+- **Again**: the same judgments under the same settings are one retraining, which is not repeated; give *Again* a text
+  of your own to ask for another. A task that is retried continues training from its last checkpoint.
+- **Then**: updates the asset `rerankops://champion`. `rollback_reranker` undoes a promotion.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
+from dag_defaults import CHAMPION, DEFAULTS, GPU, JUDGMENTS, REGISTRY, refuse_unknown
+
+PARAMS = {
+    "epochs": Param(
+        None, type=["integer", "null"], minimum=1, maximum=50, title="Epochs", description="Empty: as configured."
+    ),
+    "learning_rate": Param(
+        None,
+        type=["number", "null"],
+        exclusiveMinimum=0,
+        maximum=0.01,
+        title="Learning rate",
+        description="Empty: as configured.",
+    ),
+    "seed": Param(None, type=["integer", "null"], minimum=0, title="Seed", description="Empty: as configured."),
+    "base_model": Param(
+        None,
+        type=["string", "null"],
+        minLength=1,
+        title="Base model",
+        description="Folder, hub name or package:NAME; empty: as configured.",
+    ),
+    "shuffle_labels_seed": Param(
+        None,
+        type=["integer", "null"],
+        minimum=0,
+        title="Negative control",
+        description="Permutes every query's labels with this seed; the gate must refuse what comes of it.",
+    ),
+    "again": Param(
+        None, type=["string", "null"], minLength=1, title="Again", description="A new text repeats a retraining."
+    ),
+}
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 4 1 * *", timezone="UTC"), assets=[JUDGMENTS]),
+    doc_md=__doc__,
+    params=PARAMS,
+    tags=["rerankops", "training"],
+    **DEFAULTS,
+)
+def retrain_reranker():
+    @task
+    def plan_retraining(params=None) -> str:
+        from rerankops.pipeline import training
+
+        refuse_unknown(params, PARAMS)
+        overrides = {name: params[name] for name in PARAMS if name != "again"}
+        return training.plan_retraining(overrides, again=params["again"])
+
+    @task
+    def retrieve_judged(plan: str) -> str:
+        from rerankops.pipeline import training
+
+        return training.retrieve_judged(plan)
+
+    @task(**GPU)
+    def build_training_groups(plan: str, candidates: str) -> str:
+        from rerankops.pipeline import training
+
+        return training.build_training_groups(plan, candidates)
+
+    @task(**GPU)
+    def train_cross_encoder(plan: str, groups: str) -> str:
+        from rerankops.pipeline import training
+
+        return training.train_cross_encoder(plan, groups)
+
+    @task(**GPU)
+    def fit_rankers(plan: str, candidates: str, groups: str, model: str) -> str:
+        from rerankops.pipeline import training
+
+        return training.fit_rankers(plan, candidates, groups, model)
+
+    @task
+    def freeze_gold_candidates(plan: str) -> str:
+        from rerankops.pipeline import evaluation
+
+        return evaluation.freeze_gold_candidates(plan)
+
+    @task(**GPU)
+    def evaluate(plan: str, contenders: str, gold_candidates: str) -> str:
+        from rerankops.pipeline import evaluation
+
+        return evaluation.evaluate(plan, contenders, gold_candidates)
+
+    @task
+    def decide(plan: str, contenders: str, evaluation: str) -> str:
+        from rerankops.pipeline import evaluation as steps
+
+        return steps.decide(plan, contenders, evaluation)
+
+    @task(outlets=[CHAMPION], **REGISTRY)
+    def promote(decision: str, *, outlet_events=None) -> dict:
+        from rerankops.pipeline import promotion
+
+        result = promotion.promote(decision)
+        outlet_events[CHAMPION].extra = result
+        return result
+
+    plan = plan_retraining()
+    candidates = retrieve_judged(plan)
+    groups = build_training_groups(plan, candidates)
+    contenders = fit_rankers(plan, candidates, groups, train_cross_encoder(plan, groups))
+    evaluation = evaluate(plan, contenders, freeze_gold_candidates(plan))
+    promote(decide(plan, contenders, evaluation))
+
+
+retrain_reranker()

@@ -1,0 +1,148 @@
+"""Running Great Expectations as a library: suites given as data, results read back, Data Docs in one given folder.
+
+The context lives in memory. Nothing is written outside the Data Docs folder, nothing is sent anywhere, no progress
+bar is drawn. Importing Great Expectations takes seconds, so it is imported when a suite runs.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+_SHOWN = 200
+"""Characters of a text value that Data Docs show."""
+_REMOTE_LOGO = re.compile(r'src="https://great-expectations-web-assets[^"]*"')
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One expectation: its class in great_expectations.expectations, its arguments, what it means in words.
+
+    name: unique in its suite. severity: critical, warning or info.
+    """
+
+    name: str
+    kind: str
+    arguments: Mapping[str, Any]
+    about: str
+    severity: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A table and what is expected of it."""
+
+    name: str
+    table: pl.DataFrame
+    expectations: Sequence[Expectation]
+
+
+@dataclass(frozen=True)
+class Result:
+    """kind: Great Expectations' own name, such as expect_column_values_to_be_null. error: why it could not run."""
+
+    kind: str
+    success: bool
+    error: str | None
+
+
+def run(
+    suites: Sequence[Suite], *, data_docs: Path, run_name: str, run_time: datetime
+) -> dict[tuple[str, str], Result]:
+    """Results by (suite, expectation), and Data Docs of these suites alone: `data_docs`/index.html.
+
+    Running again into the same folder replaces its pages.
+    """
+    import great_expectations as gx
+    from great_expectations.core.run_identifier import RunIdentifier
+
+    for pages in ("expectations", "validations"):
+        shutil.rmtree(data_docs / pages, ignore_errors=True)
+    context = _context(data_docs)
+    source = context.data_sources.add_pandas("delivery")
+    results = {}
+    for suite in suites:
+        definition = context.validation_definitions.add(
+            gx.ValidationDefinition(
+                name=suite.name,
+                data=source.add_dataframe_asset(suite.name).add_batch_definition_whole_dataframe("all"),
+                suite=context.suites.add(
+                    gx.ExpectationSuite(name=suite.name, expectations=[_built(one) for one in suite.expectations])
+                ),
+            )
+        )
+        validated = definition.run(
+            batch_parameters={"dataframe": _shown(suite.table).to_pandas()},
+            run_id=RunIdentifier(run_name=run_name, run_time=run_time),
+            result_format="SUMMARY",
+        )
+        for result in validated.results:
+            config = result.expectation_config
+            results[suite.name, config.meta["name"]] = Result(config.type, bool(result.success), _error(result))
+    context.build_data_docs()
+    _localise(data_docs)
+    return results
+
+
+def _context(data_docs: Path) -> Any:
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    site = {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(data_docs.absolute())},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        data_docs_sites={"data_docs": site},
+        analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
+
+
+def _built(one: Expectation) -> Any:
+    from great_expectations import expectations
+
+    return getattr(expectations, one.kind)(
+        **one.arguments, description=html.escape(one.about), severity=one.severity, meta={"name": one.name}
+    )
+
+
+def _error(result: Any) -> str | None:
+    information = result.exception_info or {}
+    details = [information] if "raised_exception" in information else list(information.values())
+    raised = [detail["exception_message"] for detail in details if detail["raised_exception"]]
+    return " ".join(str(raised[0]).split()) if raised else None
+
+
+def _shown(table: pl.DataFrame) -> pl.DataFrame:
+    """Text as Data Docs may show it: cut, and escaped, because their pages print values as they are. Values that
+    differ stay different."""
+    text = pl.col(pl.String)
+    cut = text.str.slice(0, _SHOWN) + pl.lit("… #") + text.hash().cast(pl.String)
+    return table.with_columns(pl.when(text.str.len_chars() > _SHOWN).then(cut).otherwise(text)).with_columns(
+        text.str.replace_many({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+    )
+
+
+def _localise(data_docs: Path) -> None:
+    """Takes the logo from the site's own folder: the address it had is remote and holds the time of writing."""
+    for page in data_docs.rglob("*.html"):
+        up = "../" * (len(page.relative_to(data_docs).parts) - 1)
+        text = page.read_text(encoding="utf-8")
+        page.write_text(_REMOTE_LOGO.sub(f'src="{up}static/images/logo-long.png"', text), encoding="utf-8")

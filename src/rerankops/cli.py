@@ -1,0 +1,285 @@
+"""`rerankops …`: every step by hand, the demo, a trial on a labelled set. The same functions that the DAGs call.
+
+Exit status: 0 done, 2 something a person has to act on (one line says what), 1 a defect of ours (with its traceback).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rerankops.errors import RerankopsError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+console = Console()
+
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config", help="Overlay over base.yaml: a file, or the name of one in configs/.", envvar="RERANKOPS_CONFIG"
+    ),
+]
+
+
+def main() -> None:
+    """Entry point: turns errors that a person can act on into one line and status 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except RerankopsError as error:
+        print(f"rerankops: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def refresh(config: Config = None) -> None:
+    """Read corpus and gold questions, embed, index, check recall, serve (refresh_corpus_index)."""
+    from rerankops.pipeline import context, flows
+
+    here = context.load(config)
+    with steps() as tell:
+        index = flows.refresh(here, tell)
+    _stages(here, index)
+
+
+@app.command()
+def collect(
+    config: Config = None,
+    since: Annotated[str | None, typer.Option(help="First moment of the window, ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="The window ends before this moment.")] = None,
+) -> None:
+    """Pull queries, redact, sample, retrieve candidates and send a batch to people (collect_annotation_batch)."""
+    from rerankops.pipeline import context, flows
+
+    here = context.load(config)
+    with steps() as tell:
+        batch = flows.collect(here, tell, since=since, until=until)
+    if batch is None:
+        console.print("No new events.")
+    else:
+        _stages(here, batch)
+        console.print(f"The batch is in [bold]{here.settings.annotation.outbox}[/]")
+
+
+@app.command()
+def ingest(
+    config: Config = None, batch: Annotated[str | None, typer.Option(help="Only deliveries of this batch.")] = None
+) -> None:
+    """Validate what came back, quarantine what fails, adjudicate the rest (ingest_annotations)."""
+    from rerankops.pipeline import context, flows
+
+    here = context.load(config)
+    with steps() as tell:
+        verdicts, judgments = flows.ingest(here, tell, batch=batch)
+    for verdict in verdicts:
+        console.print(f"{verdict['source']}: {verdict['outcome']} ({here.workspace.root}/objects/{verdict['verdict']})")
+    if judgments is None:
+        console.print("Nothing was accepted yet.")
+    else:
+        _stages(here, judgments)
+
+
+@app.command()
+def retrain(
+    config: Config = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    base_model: Annotated[str | None, typer.Option(help="Folder, hub name or package:NAME.")] = None,
+    shuffle_labels_seed: Annotated[
+        int | None, typer.Option(min=0, help="Negative control: permute the labels.")
+    ] = None,
+    again: Annotated[str | None, typer.Option(help="A new text repeats a retraining.")] = None,
+) -> None:
+    """Train a challenger on the judgments, compare on gold, let the gate decide (retrain_reranker)."""
+    from rerankops.pipeline import context, flows
+
+    here = context.load(config)
+    overrides = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "base_model": base_model,
+        "shuffle_labels_seed": shuffle_labels_seed,
+    }
+    with steps() as tell:
+        outcome = flows.retrain(here, tell, overrides=overrides, again=again)
+    show(here, outcome)
+
+
+@app.command()
+def rollback(reason: Annotated[str, typer.Option(help="Why; kept with the model.")], config: Config = None) -> None:
+    """Make the previous champion champion again (rollback_reranker)."""
+    from rerankops.pipeline import context, promotion
+
+    result = promotion.roll_back(reason=reason, context=context.load(config))
+    console.print(f"Champion is version {result['version']} again.")
+
+
+@app.command()
+def lineage(address: str, config: Config = None) -> None:
+    """Print where an artefact came from, back to the events. ADDRESS may also be a reference, such as judgments."""
+    from rich.tree import Tree
+
+    from rerankops.pipeline import context
+
+    workspace = context.load(config).workspace
+    start = address if workspace.exists(address) else workspace.ref(address) or address
+    found = workspace.lineage(start)
+    shown: set[str] = set()
+
+    def add(parent: Tree, current: str) -> None:
+        manifest = found[current]
+        counts = ", ".join(f"{name} {value:g}" for name, value in manifest.counts.items())
+        label = f"[bold]{current}[/] {manifest.step} · {manifest.created_at[:19]} · {counts or f'{manifest.rows} rows'}"
+        if current in shown:
+            parent.add(f"[dim]{current} (above)[/]")
+            return
+        shown.add(current)
+        branch = parent.add(label)
+        for source in manifest.inputs:
+            add(branch, source)
+
+    tree = Tree(f"lineage of {address}")
+    add(tree, start)
+    console.print(tree, soft_wrap=True)
+
+
+@app.command()
+def trial(
+    dataset: Annotated[Path, typer.Option(help="Folder with corpus and questions: JSON lines, BEIR or SQuAD.")],
+    train_split: Annotated[str, typer.Option()],
+    gold_split: Annotated[str, typer.Option()],
+    encoder: Annotated[str, typer.Option(help="Folder, hub name or package:NAME.")],
+    base_model: Annotated[str, typer.Option(help="The cross-encoder to start from.")],
+    output: Annotated[Path, typer.Option(help="report.html, ladder.json and the trial's own workspace go here.")],
+    labels: Annotated[int, typer.Option(min=3, help="Judged query-passage pairs, at most.")] = 600,
+    config: Config = None,
+) -> None:
+    """What would the loop give on a labelled set of yours? Its labels stand in for annotators."""
+    import shutil
+
+    from rerankops.pipeline import context
+    from rerankops.pipeline import trial as steps_of_trial
+
+    here = context.load(
+        config,
+        overrides={
+            "workspace": {"root": str(output / "workspace")},
+            "encoder": {"model": encoder},
+            "training": {"base_model": base_model},
+        },
+    )
+    with steps() as tell:
+        outcome = steps_of_trial.run(
+            here, dataset, train_split=train_split, gold_split=gold_split, labels=labels, tell=tell
+        )
+    with here.workspace.local_folder(outcome.promotion["report"]) as folder:
+        for name in ("report.html", "ladder.json"):
+            temporary = output / f".{name}"
+            shutil.copyfile(folder / name, temporary)
+            temporary.replace(output / name)
+    show(here, outcome)
+    console.print(f"{output / 'report.html'}\n{output / 'ladder.json'}", soft_wrap=True)
+
+
+@contextmanager
+def steps() -> Iterator[Any]:
+    """A spinner that names the step under way and leaves a line for each one done."""
+    import time
+
+    state: dict[str, Any] = {"name": None, "since": 0.0}
+
+    def finish() -> None:
+        if state["name"]:
+            console.print(f"[green]✓[/] {state['name']} [dim]{time.monotonic() - state['since']:.1f} s[/]")
+
+    with console.status("starting") as status:
+
+        def tell(name: str) -> None:
+            finish()
+            state.update(name=name, since=time.monotonic())
+            status.update(name)
+
+        yield tell
+        finish()
+
+
+def show(context: Any, outcome: Any) -> None:
+    """The ladder, the decision and where to look, after a retraining."""
+    from rerankops.pipeline.reporting import full_ladder
+
+    document = full_ladder(context, outcome.evaluation, outcome.decision)
+    print_ladder(document)
+    promotion = outcome.promotion
+    state = (
+        f"promoted {promotion['system']} as version {promotion['version']}" if promotion["promoted"] else "not promoted"
+    )
+    console.print(f"[bold]Decision: {state}[/]")
+    for reason in document["decision"]["reasons"]:
+        console.print(f"  · {reason}", soft_wrap=True)
+    report = f"{context.workspace.root}/objects/{promotion['report']}/report.html"
+    console.print(f"Report: {report}", soft_wrap=True)
+
+
+def print_ladder(document: dict[str, Any]) -> None:
+    """The ladder as a table: accuracy with its interval, strata, ranking metrics."""
+    rows = document["systems"]
+    strata = sorted({name for row in rows for name in row["strata"]})
+    table = Table(title=f"The ladder, {rows[0]['n']} gold questions")
+    table.add_column("system", no_wrap=True)
+    for name in ("accuracy", "95 %", *strata, "MRR@10", "NDCG@10", "R@1", "R@6", "ms/query"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        interval = row["accuracy_interval"]
+        table.add_row(
+            row["name"],
+            _share(row["accuracy"]),
+            f"{_share(interval[0])}–{_share(interval[1])}" if interval else "–",
+            *(_share(row["strata"].get(name, {}).get("accuracy")) for name in strata),
+            *(_share(row[name], 3, 1) for name in ("mrr@10", "ndcg@10", "recall@1", "recall@6")),
+            f"{row['milliseconds_per_query']:.1f}",
+        )
+    console.print(table)
+
+
+def _share(value: float | None, digits: int = 1, scale: int = 100) -> str:
+    return "–" if value is None else f"{value * scale:.{digits}f}"
+
+
+def _stages(context: Any, address: str) -> None:
+    from rerankops.pipeline.reporting import stages
+
+    print_stages(stages(context, address))
+
+
+def print_stages(found: list[dict[str, Any]]) -> None:
+    """Every stage with its seconds and counts."""
+    table = Table(title="Stages")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("seconds", justify="right")
+    table.add_column("counts")
+    for stage in found:
+        counts = ", ".join(f"{name.replace('_', ' ')} {value:,g}" for name, value in stage["counts"].items())
+        table.add_row(stage["name"], f"{stage['seconds']:.1f}", counts)
+    console.print(table)
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes a document whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Ranking metrics of one system, question by question, by ir-measures (MacAvaney, Macdonald and Ounis, 2022).
+
+| column               | what it is                                                                             |
+|----------------------|----------------------------------------------------------------------------------------|
+| `reciprocal_rank@10` | 1 / rank of the first relevant passage, 0 beyond rank 10; its mean is MRR@10           |
+| `ndcg@10`            | graded, gain = grade, discount = log2(rank + 1) (Järvelin and Kekäläinen, 2002)        |
+| `recall@k`           | 1 when at least one relevant passage is among the first k, else 0 (also called Hit@k,  |
+|                      | Success@k): one right passage is enough to answer from, so this is the share that can  |
+
+Relevant means grade >= records.RELEVANT_GRADE. A question without a judged-relevant passage has nulls.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+
+from rerankops.errors import InputError
+from rerankops.records import GRADES, RELEVANT_GRADE
+
+METRICS = ("reciprocal_rank@10", "ndcg@10", "recall@1", "recall@6", "recall@30")
+"""The metric columns of records.QuestionOutcome."""
+
+
+def per_question(ranking: pa.Table, qrels: pa.Table) -> pa.Table:
+    """question_id and METRICS for every question of either table, nulls where no relevant passage is known.
+
+    ranking: query_id, passage_id, rank (1 is best). qrels: question_id, passage_id, grade.
+    A question with qrels but no ranking scores 0. Raises InputError when a passage is ranked twice for one question.
+    """
+    import ir_measures
+    from ir_measures import RR, Success, nDCG
+
+    rel = RELEVANT_GRADE
+    measures = {
+        "reciprocal_rank@10": RR(rel=rel) @ 10,
+        "ndcg@10": nDCG @ 10,
+        "recall@1": Success(rel=rel) @ 1,
+        "recall@6": Success(rel=rel) @ 6,
+        "recall@30": Success(rel=rel) @ 30,
+    }
+    ranks = pl.DataFrame(ranking.select(["query_id", "passage_id", "rank"]))
+    _refuse_repeats(ranks)
+    grades = pl.DataFrame(qrels.select(["question_id", "passage_id", "grade"]))
+    known = grades.filter(pl.col("grade") >= rel)["question_id"].unique()
+    judged = grades.filter(pl.col("question_id").is_in(known.implode()))
+    ranked = ranks.filter(pl.col("query_id").is_in(known.implode()))
+    names = {str(measure): name for name, measure in measures.items()}
+    values = {(question, name): 0.0 for question in known for name in measures}
+    if len(known):
+        scored = [ir_measures.ScoredDoc(q, p, -float(r)) for q, p, r in ranked.iter_rows()]
+        relevance = [ir_measures.Qrel(q, p, int(g)) for q, p, g in judged.iter_rows()]
+        for found in ir_measures.iter_calc(list(measures.values()), relevance, scored):
+            values[found.query_id, names[str(found.measure)]] = found.value
+    questions = sorted(set(ranks["query_id"]) | set(grades["question_id"]))
+    columns: dict[str, pa.Array] = {"question_id": pa.array(questions, pa.string())}
+    for name in METRICS:
+        columns[name] = pa.array([values.get((question, name)) for question in questions], pa.float64())
+    return pa.table(columns)
+
+
+def qrels(gold: pa.Table) -> pa.Table:
+    """question_id, passage_id, grade from records.GoldQuestion: its relevant passages have the highest grade."""
+    frame = pl.DataFrame(gold.select(["question_id", "relevant_passage_ids"])).explode("relevant_passage_ids")
+    frame = frame.drop_nulls().unique(maintain_order=True)
+    return pa.table(
+        {
+            "question_id": frame["question_id"].to_arrow().cast(pa.string()),
+            "passage_id": frame["relevant_passage_ids"].to_arrow().cast(pa.string()),
+            "grade": pa.array([max(GRADES)] * len(frame), pa.int8()),
+        }
+    )
+
+
+def _refuse_repeats(ranks: pl.DataFrame) -> None:
+    repeated = ranks.group_by("query_id", "passage_id").len().filter(pl.col("len") > 1)
+    if len(repeated):
+        query, passage, count = repeated.sort("query_id", "passage_id").row(0)
+        raise InputError(
+            f"ranking: passage {passage!r} is ranked {count} times for question {query!r}, once is allowed"
+        )

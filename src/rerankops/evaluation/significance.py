@@ -1,0 +1,157 @@
+"""How sure a difference between two systems on the same questions is.
+
+All tests are paired: they see one array, `differences` = metric of the one system minus metric of the other, a number
+in [-1, 1] a question. Pure: arrays in, numbers out; what is random takes a seed and repeats exactly.
+
+| question                               | answer                                                             |
+|----------------------------------------|--------------------------------------------------------------------|
+| how large is the difference?           | `bootstrap_interval`                                               |
+| is it larger than zero?                | `p_greater`, `bootstrap_lower_bound`                               |
+| is it at least not below -margin?      | `non_inferiority_lower_bound`, `p_non_inferior`                    |
+| how sure is one share?                 | `wilson_interval`                                                  |
+| how small a difference would show?     | `detectable_difference`                                            |
+| several questions asked at once        | `holm`                                                             |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+_CHUNK = 2_000_000
+"""Random signs drawn at once; bounds the memory of a permutation test."""
+
+
+def bootstrap_interval(
+    differences: ArrayLike, *, confidence: float = 0.95, samples: int, seed: int
+) -> tuple[float, float]:
+    """Two-sided percentile interval of the mean difference (Efron and Tibshirani, "An Introduction to the Bootstrap",
+    1993, ch. 13).
+
+    Questions are resampled whole, so the pairing is kept. (nan, nan) when there is no question.
+    """
+    means = _bootstrap_means(_clean(differences), samples, seed)
+    if not means.size:
+        return (math.nan, math.nan)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return (float(low), float(high))
+
+
+def bootstrap_lower_bound(differences: ArrayLike, *, alpha: float, samples: int, seed: int) -> float:
+    """One-sided (1 - alpha) lower bound of the mean difference; the lower end of the central 1 - 2 alpha interval."""
+    return bootstrap_interval(differences, confidence=1 - 2 * alpha, samples=samples, seed=seed)[0]
+
+
+def _bootstrap_means(values: Floats, samples: int, seed: int) -> Floats:
+    """Means of `samples` resamples of the questions.
+
+    A resample of n questions is a multinomial draw over the distinct values, which is the same distribution as drawing
+    n indices and costs samples x distinct instead of samples x n (right or wrong has three distinct differences).
+    """
+    if not values.size:
+        return values
+    distinct, counts = np.unique(values, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(values.size, counts / values.size, size=samples)
+    means: Floats = drawn @ distinct / values.size
+    return means
+
+
+def p_greater(differences: ArrayLike, *, samples: int, seed: int) -> float:
+    """One-sided p-value of "the mean difference is at most zero".
+
+    Right-or-wrong metrics (differences of -1, 0, 1) get the exact McNemar test, the binomial test on the questions that
+    only one system answers (McNemar, 1947). Others get the paired permutation test, which flips the sign of each
+    difference (Fisher, 1935), as (1 + hits) / (1 + samples), which never is zero (Phipson and Smyth, 2010).
+    1.0 when no question tells the systems apart.
+    """
+    values = _clean(differences)
+    values = values[values != 0]
+    if not values.size:
+        return 1.0
+    if np.all(np.abs(values) == 1):
+        wins = int(np.sum(values > 0))
+        return float(stats.binomtest(wins, values.size, 0.5, alternative="greater").pvalue)
+    observed = float(values.sum()) - 1e-12
+    rng = np.random.default_rng(seed)
+    hits = 0
+    rows = max(1, _CHUNK // values.size)
+    for start in range(0, samples, rows):
+        count = min(rows, samples - start)
+        flips = rng.integers(0, 2, size=(count, values.size), dtype=np.int8)
+        hits += int(np.sum(2 * (flips @ values) - values.sum() >= observed))
+    return (1 + hits) / (1 + samples)
+
+
+def non_inferiority_lower_bound(differences: ArrayLike, *, alpha: float) -> float:
+    """One-sided (1 - alpha) lower bound of the mean difference that stays honest with few questions.
+
+    The adjusted Wald bound of Bonett and Price ("Adjusted Wald confidence interval for a difference of binomial
+    proportions based on paired data", 2012): one imagined question won and one lost are added. A bootstrap of twenty
+    questions that all came out even would claim certainty; this does not. nan when there is no question.
+    """
+    mean, error = _adjusted(_clean(differences))
+    return max(-1.0, mean - float(stats.norm.ppf(1 - alpha)) * error) if error else math.nan
+
+
+def p_non_inferior(differences: ArrayLike, *, margin: float) -> float:
+    """One-sided p-value of "the mean difference is at or below -margin"; small means shown not to be worse by margin.
+
+    The test that belongs to `non_inferiority_lower_bound`: p < alpha exactly when that bound is above -margin.
+    1.0 when there is no question.
+    """
+    mean, error = _adjusted(_clean(differences))
+    return float(stats.norm.sf((mean + margin) / error)) if error else 1.0
+
+
+def detectable_difference(differences: ArrayLike, *, alpha: float, power: float) -> float:
+    """The true difference that a test at `alpha` (one-sided) on as many questions, as discordant as these, would notice
+    with probability `power`: (z(1 - alpha) + z(power)) standard errors. nan when there is no question."""
+    _, error = _adjusted(_clean(differences))
+    return float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power)) * error if error else math.nan
+
+
+def _adjusted(values: Floats) -> tuple[float, float]:
+    """Mean and standard error after one imagined win and one imagined loss."""
+    if not values.size:
+        return (math.nan, 0.0)
+    padded = np.concatenate([values, [1.0, -1.0]])
+    return (float(padded.mean()), float(padded.std() / math.sqrt(padded.size)))
+
+
+def wilson_interval(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Two-sided interval of a share (Wilson, 1927). (nan, nan) when n is 0."""
+    if n <= 0:
+        return (math.nan, math.nan)
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (max(0.0, centre - half), min(1.0, centre + half))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values in the given order (Holm, "A simple sequentially rejective multiple test procedure", 1979).
+
+    Rejecting those below alpha keeps the chance of any false rejection below alpha. nan counts as 1.
+    """
+    values = [1.0 if math.isnan(p) else p for p in p_values]
+    adjusted = [1.0] * len(values)
+    running = 0.0
+    for place, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        running = max(running, min(1.0, (len(values) - place) * values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def _clean(differences: ArrayLike) -> Floats:
+    """One flat array without nan. Whoever calls decides beforehand what a missing value means."""
+    values = np.asarray(differences, dtype=np.float64).ravel()
+    kept: Floats = values[~np.isnan(values)]
+    return kept

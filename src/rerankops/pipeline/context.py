@@ -1,0 +1,108 @@
+"""What every step works with: the settings and the workspace they name."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyarrow as pa
+
+from rerankops import config
+from rerankops.config import Settings
+from rerankops.records import Record
+from rerankops.workspace import Address, Workspace
+
+log = logging.getLogger("rerankops")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Settings and workspace of one run."""
+
+    settings: Settings
+    workspace: Workspace
+
+    def table(
+        self,
+        record: Record,
+        make: Callable[[], tuple[pa.Table, Mapping[str, float]]],
+        *,
+        step: str,
+        inputs: Sequence[Address],
+        settings: Any = None,
+    ) -> Address:
+        """The address of a derived table; `make` (table, counts) runs only when nothing is stored there yet."""
+        workspace = self.workspace
+        settings = settings if settings is not None else {}
+        address = workspace.address(record.name, step=step, inputs=inputs, settings=settings, version=record.version)
+        if workspace.exists(address):
+            log.info("%s: unchanged, %s", step, address)
+            return address
+        started = time.monotonic()
+        table, counts = make()
+        seconds = time.monotonic() - started
+        log.info("%s: %d rows in %.1f s, %s", step, table.num_rows, seconds, dict(counts))
+        return workspace.publish(
+            record, table, step=step, inputs=inputs, settings=settings, counts=counts, seconds=seconds
+        )
+
+    def document(
+        self,
+        kind: str,
+        make: Callable[[], tuple[Mapping[str, Any], Mapping[str, float]]],
+        *,
+        step: str,
+        inputs: Sequence[Address],
+        settings: Any = None,
+    ) -> Address:
+        """Like `table`, for a JSON document."""
+        workspace = self.workspace
+        settings = settings if settings is not None else {}
+        address = workspace.address(kind, step=step, inputs=inputs, settings=settings)
+        if workspace.exists(address):
+            log.info("%s: unchanged, %s", step, address)
+            return address
+        started = time.monotonic()
+        document, counts = make()
+        return workspace.publish_document(
+            kind,
+            document,
+            step=step,
+            inputs=inputs,
+            settings=settings,
+            counts=counts,
+            seconds=time.monotonic() - started,
+        )
+
+    def with_settings(self, tree: Mapping[str, Any]) -> Context:
+        """The same workspace under another, complete settings tree (the one that a plan froze)."""
+        return Context(Settings.model_validate(tree), self.workspace)
+
+    def local(self, *parts: str) -> Path:
+        """A local path beside the artefacts, for what is no artefact: the MLflow store, locks, scratch."""
+        if not self.workspace.is_local:
+            return Path(".rerankops", *parts).absolute()
+        return Path(self.workspace.root.path).parent.joinpath(*parts)
+
+
+def load(overlay: str | Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Context:
+    """The context that the environment, an overlay and overrides describe. Raises SettingsError."""
+    settings = config.load(overlay, overrides=overrides)
+    return Context(settings, Workspace(settings.workspace.root))
+
+
+def step(function: Callable[Concatenate[Context, P], R]) -> Callable[..., R]:
+    """Marks a step: called with `context=` it uses that one, without it the one that the environment describes."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, context: Context | None = None, **kwargs: P.kwargs) -> R:  # type: ignore[valid-type]
+        return function(context or load(), *args, **kwargs)
+
+    return run

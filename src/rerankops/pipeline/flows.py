@@ -1,0 +1,93 @@
+"""The DAGs' steps in their order, for the command line: the same functions, one after the other, told as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rerankops.pipeline import annotation, corpus, evaluation, promotion, queries, training
+from rerankops.pipeline.context import Context
+from rerankops.workspace import Address
+
+T = TypeVar("T")
+Tell = Callable[[str], None]
+"""Told the name of each step as it begins."""
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What one retraining came to: addresses, and what the registry made of it (see promotion.promote)."""
+
+    plan: Address
+    evaluation: Address
+    decision: Address
+    promotion: dict[str, Any]
+
+
+def refresh(context: Context, tell: Tell) -> Address:
+    """refresh_corpus_index. Returns the address of the index that is served."""
+    tell("load corpus and gold questions")
+    passages = corpus.load_corpus(context=context)
+    corpus.load_gold(context=context)
+    tell("embed passages")
+    vectors = corpus.embed_corpus(passages, context=context)
+    tell("build index")
+    index = corpus.build_index(passages, vectors, context=context)
+    tell("check recall")
+    corpus.serve_index(index, context=context)
+    return index
+
+
+def collect(context: Context, tell: Tell, *, since: str | None = None, until: str | None = None) -> Address | None:
+    """collect_annotation_batch. Returns the batch, None when the window holds no events."""
+    tell("pull and redact events")
+    events = queries.pull_events(since=since, until=until, context=context)
+    if events is None:
+        return None
+    tell("distil queries")
+    distilled = queries.distil_queries(events, context=context)
+    tell("sample by stratum")
+    sample = queries.sample_queries(distilled, context=context)
+    tell("retrieve candidates")
+    candidates = queries.retrieve_candidates(sample, context=context)
+    tell("make the batch")
+    batch = annotation.make_annotation_batch(sample, candidates, context=context)
+    tell("send it")
+    annotation.send_batch(batch, context=context)
+    return batch
+
+
+def ingest(context: Context, tell: Tell, *, batch: str | None = None) -> tuple[list[dict[str, Any]], Address | None]:
+    """ingest_annotations. Returns the verdict on each delivery and the judgments, None when nothing was accepted."""
+    tell("pull deliveries")
+    verdicts = []
+    for delivery in annotation.pull_deliveries(batch=batch, context=context):
+        tell("validate")
+        verdicts.append(annotation.validate_delivery(delivery, context=context))
+    tell("adjudicate")
+    return verdicts, annotation.adjudicate(context=context)
+
+
+def retrain(
+    context: Context, tell: Tell, *, overrides: Mapping[str, Any] | None = None, again: str | None = None
+) -> Retraining:
+    """retrain_reranker."""
+    tell("plan")
+    plan = training.plan_retraining(overrides, again=again, context=context)
+    tell("retrieve for judged queries")
+    candidates = training.retrieve_judged(plan, context=context)
+    tell("mine hard negatives")
+    groups = training.build_training_groups(plan, candidates, context=context)
+    tell("train the cross-encoder")
+    model = training.train_cross_encoder(plan, groups, context=context)
+    tell("fit the blend")
+    contenders = training.fit_rankers(plan, candidates, groups, model, context=context)
+    tell("freeze gold candidates")
+    pool = evaluation.freeze_gold_candidates(plan, context=context)
+    tell("evaluate on gold")
+    measured = evaluation.evaluate(plan, contenders, pool, context=context)
+    tell("decide")
+    decision = evaluation.decide(plan, contenders, measured, context=context)
+    tell("record and promote")
+    return Retraining(plan, measured, decision, promotion.promote(decision, context=context))

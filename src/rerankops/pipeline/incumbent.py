@@ -1,0 +1,163 @@
+"""Ranking candidates with any ranker of the workspace, and the incumbent: the registry's champion or, before there is
+one, retrieval's own order."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from rerankops.config import EncoderSettings
+from rerankops.pipeline.context import Context, log
+from rerankops.records import Candidate, Passage
+from rerankops.workspace import Address
+
+if TYPE_CHECKING:
+    from rerankops.promotion.registry import Registry, Version
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates of some queries with everything a ranker needs to order them.
+
+    candidates: records.Candidate. signals: records.Signal without cross-encoder logits. texts: query_id to text.
+    passages: passage_id to what a model reads (title and text).
+    """
+
+    candidates: pa.Table
+    signals: pa.Table
+    texts: Mapping[str, str]
+    passages: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """rows: query_id, passage_id, rank, score. milliseconds: mean of ranking one query's candidates, scoring
+    included, retrieval not. pairs_scored: by the cross-encoder."""
+
+    rows: pa.Table
+    milliseconds: float
+    pairs_scored: int
+
+
+def registry(context: Context) -> Registry:
+    """The MLflow registry that the settings name; without a tracking URI, SQLite beside the workspace."""
+    from rerankops.promotion.registry import Registry
+
+    settings = context.settings.registry
+    folder = context.local("mlflow")
+    uri = settings.tracking_uri
+    if uri is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return Registry(
+        tracking_uri=uri,
+        model_name=settings.model_name,
+        experiment=settings.experiment,
+        lock_path=folder / "registry.lock",
+        artifact_root=None if settings.tracking_uri else folder / "artifacts",
+    )
+
+
+def champion(context: Context) -> Version | None:
+    """The version that serves now. Answered without loading MLflow when its local store was never made."""
+    if context.settings.registry.tracking_uri is None and not (context.local("mlflow") / "mlflow.db").exists():
+        return None
+    return registry(context).champion()
+
+
+def pool(
+    context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str], *, encoder: EncoderSettings
+) -> Pool:
+    """Cheap signals of candidates that were retrieved from `index`, from the vectors that it was built on."""
+    from rerankops.retrieval.encoder import EncodedTexts, Encoder, joined
+    from rerankops.scoring.signals import signals
+
+    corpus, vectors = context.workspace.manifest(index).inputs
+    query_ids = list(texts)
+    encoded = Encoder(encoder).encode_queries([texts[query_id] for query_id in query_ids])
+    with context.workspace.local_folder(vectors) as folder:
+        table = signals(
+            candidates,
+            query_ids=query_ids,
+            queries=encoded,
+            passage_ids=json.loads((folder / "passage_ids.json").read_text()),
+            passages=EncodedTexts.load(folder),
+        )
+    read = pl.DataFrame(pl.from_arrow(context.workspace.read(corpus, Passage)))
+    wanted = read.filter(pl.col("passage_id").is_in(candidates["passage_id"].to_pylist()))
+    passages = {
+        key: joined(title, text) for key, title, text in wanted.select("passage_id", "title", "text").iter_rows()
+    }
+    return Pool(candidates, table, texts, passages)
+
+
+def rank_with(context: Context, ranker: Address | None, pool: Pool) -> Ranking:
+    """The pool in the order of a ranker; None is retrieval's own order."""
+    from rerankops.scoring.ranker import Ranker, rank_by
+
+    queries = max(1, len(pool.texts))
+    if ranker is None:
+        return Ranking(rank_by(pool.candidates), 0.0, 0)
+    with context.workspace.local_folder(ranker) as folder:
+        loaded = Ranker.load(folder)
+        signals, scored, started = pool.signals, 0, time.perf_counter()
+        if loaded.cross_encoder is not None:
+            shortlist = loaded.shortlist(signals)
+            model = scorer(context, str(loaded.cross_encoder), max_length=loaded.max_length or 0)
+            started = time.perf_counter()  # loading weights is no part of a query's latency
+            signals = with_logits(model, pool, shortlist)
+            scored = int(shortlist.sum())
+        rows = loaded.rank(signals)
+        return Ranking(rows, (time.perf_counter() - started) * 1000 / queries, scored)
+
+
+def scorer(context: Context, model: str, *, max_length: int) -> Any:
+    """A cross-encoder ready to score."""
+    from rerankops.scoring.cross_encoder import CrossEncoderScorer
+
+    return CrossEncoderScorer(
+        model,
+        max_length=max_length,
+        batch_size=context.settings.scoring.batch_size,
+        device=context.settings.training.device,
+    )
+
+
+def with_logits(model: Any, pool: Pool, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
+    """The pool's signals with the cross-encoder's logit in the chosen rows, null elsewhere."""
+    chosen = pool.signals.filter(pa.array(rows))
+    pairs = [
+        (pool.texts[query_id], pool.passages[passage_id])
+        for query_id, passage_id in zip(chosen["query_id"].to_pylist(), chosen["passage_id"].to_pylist(), strict=True)
+    ]
+    logits = np.full(len(rows), np.nan)
+    logits[rows] = model.logits(pairs)
+    column = pa.array(logits, mask=~rows)
+    return pool.signals.set_column(
+        pool.signals.schema.get_field_index("cross_encoder"), pool.signals.schema.field("cross_encoder"), column
+    )
+
+
+def incumbent_order(context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str]) -> pa.Table:
+    """records.Candidate with `rank` as the incumbent would order them."""
+    current = champion(context)
+    if current is None:
+        return candidates
+    log.info("ordered by the champion, version %s", current.version)
+    found = pool(context, index, candidates, texts, encoder=context.settings.encoder)
+    ranking = rank_with(context, current.ranker_address, found)
+    order = pl.DataFrame(pl.from_arrow(ranking.rows)).select("query_id", "passage_id", "rank")
+    return Candidate.conform(
+        pl.DataFrame(pl.from_arrow(candidates))
+        .drop("rank")
+        .join(order, on=["query_id", "passage_id"])
+        .select(Candidate.columns)
+        .to_arrow()
+    )

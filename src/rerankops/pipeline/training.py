@@ -1,0 +1,271 @@
+"""Steps of retrain_reranker, first half: a plan, training groups with hard negatives, a cross-encoder, the rankers.
+
+A plan freezes what a retraining works with: judgments, gold, index, the champion of that moment and every setting.
+Its address leaves the champion out, so that the same judgments under the same settings are one retraining, however
+often it is asked for; everything after it follows from the plan alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from rerankops.errors import InputError
+from rerankops.pipeline.annotation import JUDGMENTS
+from rerankops.pipeline.context import Context, step
+from rerankops.pipeline.corpus import GOLD, INDEX
+from rerankops.pipeline.incumbent import Pool, champion, pool, rank_with, scorer, with_logits
+from rerankops.pipeline.queries import gold_texts, search
+from rerankops.queries.normalise import near_to
+from rerankops.records import Candidate, Judgment, Passage, TrainingGroup
+from rerankops.workspace import Address
+
+_DECIDING = ("queries", "encoder", "retrieval", "training", "scoring", "reader", "evaluation", "promotion")
+"""The sections of the settings that a retraining's result depends on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan as read back, with the context that its frozen settings make."""
+
+    address: Address
+    judgments: Address
+    gold: Address
+    index: Address
+    champion_version: str | None
+    champion_ranker: Address | None
+    context: Context
+
+    @property
+    def corpus(self) -> Address:
+        return self.context.workspace.manifest(self.index).inputs[0]
+
+
+@step
+def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None, again: str | None = None) -> Address:
+    """Freezes judgments, gold, index, champion and settings.
+
+    overrides: training settings of this retraining alone, by name (`epochs`). again: any text; a new one makes the
+    same retraining a new one.
+    """
+    workspace = context.workspace
+    tree = context.settings.model_dump(mode="json")
+    tree["training"] |= {key: value for key, value in (overrides or {}).items() if value is not None}
+    frozen = context.with_settings(tree).settings
+    inputs = [
+        workspace.require(JUDGMENTS, "run ingest_annotations first; there are no judgments to train on"),
+        workspace.require(GOLD, "run refresh_corpus_index first; it freezes the gold questions"),
+        workspace.require(INDEX, "run refresh_corpus_index first; there is no index to retrieve from"),
+    ]
+
+    def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
+        current = champion(context)
+        return {
+            "judgments": inputs[0],
+            "gold": inputs[1],
+            "index": inputs[2],
+            "champion_version": current.version if current else None,
+            "champion_ranker": current.ranker_address if current else None,
+            "settings": frozen.model_dump(mode="json"),
+        }, {}
+
+    deciding = frozen.model_dump(mode="json", include=set(_DECIDING))
+    for section, name in (("encoder", "device"), ("encoder", "batch_size"), ("training", "device")):
+        deciding[section].pop(name)
+    return context.document(
+        "plans", make, step="plan_retraining", inputs=inputs, settings={"settings": deciding, "again": again}
+    )
+
+
+def read_plan(context: Context, plan: Address) -> Plan:
+    """The plan at an address. Where it runs (workspace, registry, sources, devices) is this context's own affair."""
+    document = context.workspace.read_document(plan)
+    here = context.settings.model_dump(mode="json")
+    frozen = document["settings"] | {name: here[name] for name in ("workspace", "registry", "sources", "annotation")}
+    return Plan(
+        plan,
+        document["judgments"],
+        document["gold"],
+        document["index"],
+        document["champion_version"],
+        document["champion_ranker"],
+        context.with_settings(frozen),
+    )
+
+
+@step
+def retrieve_judged(context: Context, plan: Address) -> Address:
+    """Candidates of every judged query on the plan's index."""
+    planned = read_plan(context, plan)
+
+    def make() -> tuple[pa.Table, Mapping[str, float]]:
+        texts = judged_texts(planned)
+        found = search(planned.context, planned.index, list(texts), list(texts.values()))
+        return found, {"queries": len(texts), "candidates": found.num_rows}
+
+    return context.table(Candidate, make, step="retrieve_judged", inputs=[plan])
+
+
+@step
+def build_training_groups(context: Context, plan: Address, candidates: Address) -> Address:
+    """Positives and hard negatives of each judged query, mined from the incumbent's order.
+
+    Raises GoldLeak when a judged query equals or nearly equals a gold question, InputError when too few queries have
+    something to learn from.
+    """
+    planned = read_plan(context, plan)
+    training = planned.context.settings.training
+
+    def make() -> tuple[pa.Table, Mapping[str, float]]:
+        from rerankops.training.groups import build_groups
+
+        workspace = context.workspace
+        ranking = rank_with(planned.context, planned.champion_ranker, judged_pool(planned, candidates))
+        groups, counts = build_groups(
+            labels(planned),
+            ranking.rows,
+            workspace.read(planned.corpus, Passage),
+            negatives_per_positive=training.negatives_per_positive,
+            hard_negative_depth=training.hard_negative_depth,
+            false_negative_margin=training.false_negative_margin,
+            dev_share=training.dev_share,
+            seed=training.seed,
+            gold_query_ids=leaks(planned),
+        )
+        if groups.num_rows < training.min_groups:
+            raise InputError(
+                f"{groups.num_rows} judged queries have both a relevant passage and a negative, "
+                f"training.min_groups asks for {training.min_groups}; label more, or lower it"
+            )
+        return groups, counts
+
+    return context.table(TrainingGroup, make, step="build_training_groups", inputs=[plan, candidates])
+
+
+@step
+def train_cross_encoder(context: Context, plan: Address, groups: Address) -> Address:
+    """The challenger's cross-encoder, trained in its own process; a retry continues from the last checkpoint."""
+    from rerankops.retrieval.models import resolve
+    from rerankops.training.process import TrainingJob, run_in_subprocess
+
+    planned = read_plan(context, plan)
+    settings = planned.context.settings.training
+    work = context.local("training", groups.split("/")[1])
+
+    def build(folder: Path) -> Mapping[str, float]:
+        with context.workspace.local_folder(groups) as stored:
+            job = TrainingJob(
+                groups=str(stored / "data.parquet"),
+                base_model=resolve(settings.base_model, setting="training.base_model"),
+                base_name=settings.base_model,
+                settings=settings,
+                data=(plan, groups, planned.judgments),
+            )
+            result = run_in_subprocess(job, work)
+        shutil.copytree(result.model, folder, dirs_exist_ok=True)
+        before = {f"before_{name}": value for name, value in result.before.items()}
+        after = {f"after_{name}": value for name, value in result.after.items()}
+        return {"steps": result.steps, "pairs": result.pairs, **before, **after}
+
+    address = context.workspace.publish_folder(
+        "cross_encoders", build, step="train_cross_encoder", inputs=[plan, groups]
+    )
+    shutil.rmtree(work, ignore_errors=True)
+    return address
+
+
+@step
+def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Address, model: Address) -> Address:
+    """The two contenders, fitted on the development queries' judgments: tuned fusion (no cross-encoder) and the
+    challenger. A document with their addresses and how well each fits."""
+    planned = read_plan(context, plan)
+    settings = planned.context.settings
+
+    def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
+        from rerankops.scoring import blend
+        from rerankops.scoring.ranker import Ranker
+
+        workspace = context.workspace
+        development = pl.DataFrame(pl.from_arrow(workspace.read(groups, TrainingGroup))).filter(
+            pl.col("split") == "dev"
+        )
+        grades = (
+            pl.DataFrame(pl.from_arrow(labels(planned)))
+            .filter(pl.col("query_id").is_in(development["query_id"].to_list()))
+            .select("query_id", "passage_id", "grade", weight="confidence")
+        )
+        found = judged_pool(planned, candidates)
+        pairs = pl.DataFrame(pl.from_arrow(found.signals)).select("query_id", "passage_id")
+        judged = pairs.join(grades.with_columns(judged=True), on=["query_id", "passage_id"], how="left")["judged"]
+        cheap = [name for name in settings.scoring.signals if name != "cross_encoder"]
+        fusion = blend.fit(found.signals, grades.to_arrow(), cheap or ["reciprocal_rank"], l2=settings.scoring.blend_l2)
+        with workspace.local_folder(model) as trained:
+            length = settings.training.max_length
+            cross_encoder = scorer(planned.context, str(trained), max_length=length)
+            signals = with_logits(cross_encoder, found, judged.fill_null(False).to_numpy())
+            fitted = blend.fit(
+                signals.filter(pa.compute.is_valid(signals["cross_encoder"])),
+                grades.to_arrow(),
+                list(settings.scoring.signals),
+                l2=settings.scoring.blend_l2,
+            )
+            encoder = settings.encoder.model_dump(mode="json")
+            retrieval = settings.retrieval.model_dump(mode="json")
+            tuned = Ranker(blend=fusion, encoder=encoder, retrieval=retrieval)
+            challenger = Ranker(
+                blend=fitted,
+                fusion=fusion,
+                depth=settings.scoring.cross_encoder_depth,
+                encoder=encoder,
+                retrieval=retrieval,
+                cross_encoder=trained,
+                max_length=length,
+            )
+            inputs = [plan, groups, candidates]
+            addresses = {
+                "tuned_fusion": workspace.publish_folder("rankers", tuned.save, step="tuned_fusion", inputs=inputs),
+                "challenger": workspace.publish_folder(
+                    "rankers", challenger.save, step="challenger", inputs=[*inputs, model]
+                ),
+            }
+        fits = {"tuned_fusion": fusion.to_dict(), "challenger": fitted.to_dict()}
+        return {"rankers": addresses, "fits": fits}, {"development_queries": fitted.queries}
+
+    return context.document("contenders", make, step="fit_rankers", inputs=[plan, candidates, groups, model])
+
+
+def labels(planned: Plan) -> pa.Table:
+    """The plan's judgments; shuffled within each query when the plan is a negative control."""
+    judgments = planned.context.workspace.read(planned.judgments, Judgment)
+    seed = planned.context.settings.training.shuffle_labels_seed
+    if seed is None:
+        return judgments
+    from rerankops.training.groups import shuffle_labels
+
+    return shuffle_labels(judgments, seed)
+
+
+def judged_texts(planned: Plan) -> dict[str, str]:
+    """Text of every judged query, by id."""
+    judgments = pl.DataFrame(pl.from_arrow(planned.context.workspace.read(planned.judgments, Judgment)))
+    return dict(judgments.unique("query_id").sort("query_id").select("query_id", "query_text").iter_rows())
+
+
+def judged_pool(planned: Plan, candidates: Address) -> Pool:
+    """The judged queries' candidates with their signals."""
+    table = planned.context.workspace.read(candidates, Candidate)
+    return pool(planned.context, planned.index, table, judged_texts(planned), encoder=planned.context.settings.encoder)
+
+
+def leaks(planned: Plan) -> set[str]:
+    """Judged queries that equal or nearly equal a gold question of the plan."""
+    texts = judged_texts(planned)
+    queries = pl.DataFrame({"id": list(texts), "normal": list(texts.values())})
+    threshold = planned.context.settings.queries.gold_distance_threshold
+    return near_to(queries, gold_texts(planned.context, planned.gold), threshold=threshold)

@@ -1,0 +1,203 @@
+"""Training groups: each judged query with its relevant passages and the hard negatives to tell them from.
+
+Hard negatives are passages that the incumbent ranks high and people judged irrelevant; where there are too few, they
+are mined from the incumbent's own first candidates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from rerankops.errors import GoldLeak, InputError
+from rerankops.records import ORIGINS, RELEVANT_GRADE, Judgment, TrainingGroup
+
+COUNTS = (
+    "groups",
+    "pairs",
+    "positives",
+    "negatives_judged",
+    "negatives_mined",
+    "suspected_false_negatives",
+    "dropped_without_positive",
+    "dropped_without_negative",
+    "train",
+    "dev",
+)
+"""What build_groups counts. pairs = positives + negatives."""
+MINED_WEIGHT = 1.0
+"""Weight of a mined negative: nobody judged it, so it has no confidence of its own and counts as a certain one."""
+
+
+def build_groups(
+    judgments: pa.Table,
+    candidates: pa.Table,
+    passages: pa.Table,
+    *,
+    negatives_per_positive: int,
+    hard_negative_depth: int,
+    false_negative_margin: float,
+    dev_share: float,
+    seed: int,
+    gold_query_ids: Collection[str] = frozenset(),
+) -> tuple[pa.Table, dict[str, int]]:
+    """One group a judged query that has something to learn from, and the counts of COUNTS.
+
+    judgments: records.Judgment; where a pair was judged by several origins the first of ORIGINS wins (people before
+    feedback before a teacher). candidates: query_id, passage_id, rank and score, in the incumbent's order (rank 1
+    best). passages: records.Passage. gold_query_ids: the gold questions' queries and their near-duplicates.
+
+    Positives: every passage of grade >= 2. Negatives, negatives_per_positive for each positive: first the judged
+    ones of grade <= 1 within the incumbent's first hard_negative_depth, highest first; then unjudged candidates from
+    the same depth, highest first. An unjudged candidate whose score is above false_negative_margin times that of the
+    query's lowest positive is suspected to be an unlabelled positive and is not used: positive-aware mining, "TopK
+    with percentage to positive" (Moreira et al., "NV-Retriever", 2024). A share of a score means something only
+    where 0 means "not at all", so when the incumbent gives negative scores (logits, blends) the scores of each query
+    are first moved up until its lowest candidate has 0. Where the incumbent did not return the positive there is no
+    score to compare with, and nothing is mined.
+
+    Split: a query is in dev when the hash of its id and the seed falls below dev_share. A query never moves when
+    others arrive, and every stratum is split in about the same share.
+
+    Raises GoldLeak when a judged query is among gold_query_ids, InputError when a judged passage has no text.
+    """
+    leaked = sorted(set(judgments.column("query_id").to_pylist()) & set(gold_query_ids))
+    if leaked:
+        raise GoldLeak(
+            f"{len(leaked)} judged queries are gold questions or near-duplicates of one, the first is {leaked[0]}; "
+            "remove their judgments"
+        )
+    texts = {row["passage_id"]: row for row in passages.select(["passage_id", "title", "text"]).to_pylist()}
+    ranked = _by_query(_scores_from_zero(pl.DataFrame(pl.from_arrow(candidates))))
+    counts: Counter[str] = Counter()
+    rows = []
+    for query_id, judged in _by_query(_one_origin(pl.DataFrame(pl.from_arrow(judgments)))).items():
+        unknown = [row["passage_id"] for row in judged if row["passage_id"] not in texts]
+        if unknown:
+            raise InputError(f"judged passage {unknown[0]} of query {query_id} is not in the corpus")
+        group = _group(
+            judged,
+            [row for row in ranked.get(query_id, []) if row["passage_id"] in texts],
+            wanted=negatives_per_positive,
+            depth=hard_negative_depth,
+            margin=false_negative_margin,
+            counts=counts,
+        )
+        if group is None:
+            continue
+        positives, negatives = group
+        split = "dev" if share_of(query_id, seed) < dev_share else "train"
+        counts.update({"groups": 1, split: 1, "positives": len(positives), "pairs": len(positives) + len(negatives)})
+        rows.append(
+            {
+                "query_id": query_id,
+                "query_text": judged[0]["query_text"],
+                "stratum": judged[0]["stratum"],
+                "split": split,
+                "positives": [_graded(row, texts) for row in positives],
+                "negatives": [_graded(row, texts) for row in negatives],
+            }
+        )
+    return TrainingGroup.table(rows), {name: counts[name] for name in COUNTS}
+
+
+def share_of(query_id: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the query and the seed alone."""
+    digest = hashlib.blake2b(f"{seed}:{query_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def shuffle_labels(judgments: pa.Table, seed: int) -> pa.Table:
+    """The negative control: grades permuted among the judged passages of each query, together with their confidence
+    and annotator count, each origin apart. What is trained on this has nothing to learn, and must not be promoted."""
+    frame = pl.DataFrame(pl.from_arrow(judgments)).sort("query_id", "origin", "passage_id").with_row_index("row")
+    taken = frame["row"].to_numpy().copy()
+    for part in frame.partition_by("query_id", "origin", maintain_order=True):
+        key = f"{seed}:{part['query_id'][0]}:{part['origin'][0]}"
+        source = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())
+        rows = part["row"].to_numpy()
+        taken[rows] = np.random.default_rng(source).permutation(rows)
+    labels = frame[taken].select("grade", "confidence", "annotator_count")
+    return Judgment.conform(frame.drop("row", *labels.columns).hstack(labels).select(Judgment.columns).to_arrow())
+
+
+def _group(
+    judged: list[dict[str, Any]],
+    ranked: list[dict[str, Any]],
+    *,
+    wanted: int,
+    depth: int,
+    margin: float,
+    counts: Counter[str],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
+    grades = {row["passage_id"]: row for row in judged}
+    positives = [row for row in judged if row["grade"] >= RELEVANT_GRADE]
+    if not positives:
+        counts["dropped_without_positive"] += 1
+        return None
+    room = wanted * len(positives)
+    near = [row for row in ranked if row["rank"] <= depth]
+    hard = [grades[row["passage_id"]] for row in near if row["passage_id"] in grades]
+    negatives = [row for row in hard if row["grade"] < RELEVANT_GRADE][:room]
+    counts["negatives_judged"] += len(negatives)
+    relevant = {row["passage_id"] for row in positives}
+    scores = [row["score"] for row in ranked if row["passage_id"] in relevant]
+    for row in near if scores else []:
+        if len(negatives) >= room:
+            break
+        if row["passage_id"] in grades:
+            continue
+        if row["score"] > margin * min(scores):
+            counts["suspected_false_negatives"] += 1
+            continue
+        negatives.append({"passage_id": row["passage_id"], "grade": None, "confidence": MINED_WEIGHT})
+        counts["negatives_mined"] += 1
+    if not negatives:
+        counts["dropped_without_negative"] += 1
+        return None
+    return positives, negatives
+
+
+def _graded(row: Mapping[str, Any], texts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    passage = texts[row["passage_id"]]
+    return {
+        "passage_id": row["passage_id"],
+        "title": passage["title"],
+        "text": passage["text"],
+        "grade": row["grade"],
+        "weight": row["confidence"],
+    }
+
+
+def _one_origin(judgments: pl.DataFrame) -> pl.DataFrame:
+    order = pl.col("origin").replace_strict(
+        {origin: place for place, origin in enumerate(ORIGINS)}, default=len(ORIGINS)
+    )
+    return (
+        judgments.sort("query_id", "passage_id", order)
+        .unique(["query_id", "passage_id"], keep="first", maintain_order=True)
+        .sort("query_id", pl.col("grade"), "passage_id", descending=[False, True, False])
+    )
+
+
+def _scores_from_zero(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Scores as they are when none is negative, else with each query's lowest at 0."""
+    ordered = candidates.select("query_id", "passage_id", "rank", "score").sort("query_id", "rank", "passage_id")
+    lowest = ordered["score"].min()
+    if isinstance(lowest, float) and lowest < 0:
+        return ordered.with_columns(score=pl.col("score") - pl.col("score").min().over("query_id"))
+    return ordered
+
+
+def _by_query(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    def parts() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        for part in frame.partition_by("query_id", maintain_order=True):
+            yield part["query_id"][0], part.to_dicts()
+
+    return dict(parts())

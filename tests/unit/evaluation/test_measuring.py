@@ -1,0 +1,238 @@
+"""From rankings to outcomes, ladder and report, on a gold set small enough to check by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pyarrow as pa
+import pytest
+
+from rerankops.errors import InputError
+from rerankops.evaluation import ExtractiveReader, metrics, outcomes, render
+from rerankops.evaluation.ladder import aligned, ladder
+from rerankops.records import GoldQuestion, Passage, PromotionDecision, QuestionOutcome, Rule
+
+PASSAGES = Passage.table(
+    [
+        {"passage_id": "s5", "title": "星澜 S5", "text": "后备箱容积为450升。", "metadata": {}},
+        {"passage_id": "e3", "title": "辰光 E3", "text": "后备箱容积为320升。", "metadata": {}},
+        {"passage_id": "esp", "title": "星澜 S5", "text": "长按<ESP OFF>键三秒关闭ESP。", "metadata": {}},
+        {"passage_id": "oil", "title": "星澜 S5", "text": "机油容量为4.5升。", "metadata": {}},
+    ]
+)
+GOLD = GoldQuestion.table(
+    [
+        {"question_id": "q1", "text": "后备箱容积多少", "accepted_answers": ["450L"], "stratum": "numeric", "relevant_passage_ids": ["s5"]},
+        {"question_id": "q2", "text": "怎么关闭ESP", "accepted_answers": ["长按<ESP OFF>键"], "stratum": "procedure", "relevant_passage_ids": ["esp"]},
+        {"question_id": "q3", "text": "机油多少升", "accepted_answers": ["4.5L"], "stratum": "numeric", "relevant_passage_ids": []},
+        {"question_id": "q4", "text": "有什么亮点", "accepted_answers": [], "stratum": "summary", "relevant_passage_ids": ["e3", "s5"]},
+        {"question_id": "q5", "text": "胎压多少", "accepted_answers": ["250kPa"], "stratum": "numeric", "relevant_passage_ids": ["oil"]},
+    ]
+)  # fmt: skip
+READER = ExtractiveReader(max_answer_characters=15, rank_decay=0.5)
+
+
+def ranking(**orders: str) -> pa.Table:
+    rows = [
+        {"query_id": question, "passage_id": passage, "rank": rank}
+        for question, order in orders.items()
+        for rank, passage in enumerate(order.split(), start=1)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+GOOD = ranking(q1="s5 e3", q2="esp oil", q3="oil s5", q4="oil s5 e3")
+POOR = ranking(q1="e3 s5", q2="esp oil", q3="oil s5", q4="e3 s5 oil")
+
+
+def measured(system: str, order: pa.Table, gold: pa.Table = GOLD) -> pa.Table:
+    return outcomes(system, gold, order, PASSAGES, READER, 2)
+
+
+def by_question(table: pa.Table) -> dict[str, dict[str, object]]:
+    return {row["question_id"]: row for row in table.to_pylist()}
+
+
+def test_every_gold_question_has_an_outcome_and_none_is_dropped() -> None:
+    table = measured("challenger", GOOD)
+    assert table.schema.equals(QuestionOutcome.schema)
+    rows = by_question(table)
+    assert list(rows) == ["q1", "q2", "q3", "q4", "q5"]
+    assert (rows["q1"]["correct"], rows["q2"]["correct"], rows["q3"]["correct"]) == (True, True, True)
+    assert rows["q4"]["correct"] is None, "no accepted answers, no verdict"
+    assert (rows["q5"]["answer"], rows["q5"]["correct"], rows["q5"]["top_passage_ids"]) == ("", False, [])
+    assert rows["q5"]["reciprocal_rank@10"] == 0.0
+    assert rows["q4"]["top_passage_ids"] == ["oil", "s5"], "the reader sees top_k passages"
+
+
+def test_ranking_metrics_are_those_one_computes_by_hand() -> None:
+    rows = by_question(measured("challenger", GOOD))
+    assert rows["q3"]["ndcg@10"] is None, "no relevant passage is known"
+    assert rows["q1"]["reciprocal_rank@10"] == 1.0
+    assert rows["q4"]["reciprocal_rank@10"] == 0.5
+    ideal = 1 + 1 / math.log2(3)
+    assert rows["q4"]["ndcg@10"] == pytest.approx((1 / math.log2(3) + 1 / math.log2(4)) / ideal)
+    assert (rows["q4"]["recall@1"], rows["q4"]["recall@6"], rows["q4"]["recall@30"]) == (0.0, 1.0, 1.0)
+
+
+def test_grades_count_in_ndcg_and_low_ones_are_not_relevant() -> None:
+    qrels = pa.table(
+        {"question_id": ["q", "q", "r"], "passage_id": ["a", "b", "a"], "grade": pa.array([3, 1, 1], pa.int8())}
+    )
+    row, unknown = metrics.per_question(ranking(q="b a", r="a"), qrels).to_pylist()
+    assert row["reciprocal_rank@10"] == 0.5
+    assert row["ndcg@10"] == pytest.approx((1 + 3 / math.log2(3)) / (3 + 1 / math.log2(3)))
+    assert all(unknown[name] is None for name in metrics.METRICS)
+
+
+def test_a_passage_ranked_twice_is_an_error() -> None:
+    with pytest.raises(InputError, match="'s5' is ranked 2 times for question 'q1'"):
+        measured("base", ranking(q1="s5 e3 s5"))
+
+
+def test_a_passage_that_the_corpus_lacks_is_an_error() -> None:
+    with pytest.raises(InputError, match="'gone' is not in the corpus"):
+        measured("base", ranking(q1="gone s5"))
+
+
+def test_questions_that_gold_does_not_have_are_ignored() -> None:
+    extra = pa.concat_tables([GOOD, ranking(other="gone")])
+    assert measured("challenger", extra).equals(measured("challenger", GOOD))
+
+
+def test_an_empty_ranking_is_wrong_everywhere() -> None:
+    empty = ranking(q1="s5").slice(0, 0)
+    assert measured("base", empty)["correct"].to_pylist() == [False, False, False, None, False]
+
+
+@pytest.fixture
+def both() -> dict[str, pa.Table]:
+    return {"challenger": measured("challenger", GOOD), "retrieval_only": measured("retrieval_only", POOR)}
+
+
+def test_the_ladder_is_json_and_goes_from_cheap_to_dear(both: dict[str, pa.Table]) -> None:
+    made = json.loads(json.dumps(ladder(both, bootstrap_samples=200, seed=1), allow_nan=False))
+    assert [system["name"] for system in made["systems"]] == ["retrieval_only", "challenger"]
+    poor, good = made["systems"]
+    assert (poor["accuracy"], good["accuracy"]) == (0.5, 0.75)
+    assert good["strata"]["numeric"] == {"n": 3, "accuracy": pytest.approx(2 / 3)}
+    assert good["strata"]["summary"] == {"n": 1, "accuracy": None}
+    assert (good["n"], good["missing"]) == (5, 1)
+    assert good["accuracy_interval"][0] < 0.75 < good["accuracy_interval"][1]
+    first = made["comparisons"][0]
+    assert (first["of"], first["against"], first["metric"], first["n"]) == (
+        "challenger",
+        "retrieval_only",
+        "accuracy",
+        4,
+    )
+    assert first["difference"] == pytest.approx(0.25)
+    assert [row["metric"] for row in made["comparisons"]] == ["accuracy", "recall@1", "mrr@10", "ndcg@10"]
+
+
+def test_without_accepted_answers_accuracy_is_unknown_and_ranks_decide() -> None:
+    gold = GoldQuestion.table([{**row, "accepted_answers": []} for row in GOLD.to_pylist()])
+    tables = {name: measured(name, order, gold) for name, order in (("retrieval_only", POOR), ("challenger", GOOD))}
+    made = ladder(tables, bootstrap_samples=100, seed=1)
+    assert made["systems"][0]["accuracy"] is None
+    assert made["systems"][0]["accuracy_interval"] is None
+    assert "accuracy" not in {row["metric"] for row in made["comparisons"]}
+    page = render(made, PromotionDecision(False, None, (), ("no",)), tables, gold, PASSAGES, title="t", lineage={})
+    assert "recall@1 of each system" in page
+
+
+def test_systems_asked_different_questions_are_not_compared(both: dict[str, pa.Table]) -> None:
+    with pytest.raises(InputError, match="not asked the same questions"):
+        ladder({**both, "base": both["challenger"].slice(1)}, bootstrap_samples=10, seed=1)
+    with pytest.raises(InputError, match="unknown system 'mine'"):
+        ladder({"mine": both["challenger"]}, bootstrap_samples=10, seed=1)
+
+
+def test_the_gate_gets_every_question_that_can_have_a_verdict(both: dict[str, pa.Table]) -> None:
+    accuracy = aligned(both, GOLD, "accuracy")
+    assert accuracy.question_ids == ("q1", "q2", "q3", "q5")
+    assert accuracy.strata == ("numeric", "procedure", "numeric", "numeric")
+    assert accuracy.values["retrieval_only"].tolist() == [0, 1, 1, 0]
+    ranks = aligned(both, GOLD, "mrr@10")
+    assert ranks.question_ids == ("q1", "q2", "q4", "q5")
+    holed = aligned({**both, "base": both["challenger"].slice(1)}, GOLD, "accuracy")
+    assert math.isnan(holed.values["base"][0]), "a missing row is a missing verdict, not a smaller gold set"
+
+
+class Page(HTMLParser):
+    """Collects tags, addresses and text; a page that is not balanced shows in `open`."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "path", "use"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [value or "" for name, value in attributes if name in {"src", "href", "xlink:href"}]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def report(both: dict[str, pa.Table]) -> str:
+    made = ladder(both, bootstrap_samples=100, seed=1)
+    made["stages"] = [{"name": "train", "seconds": 75.2, "counts": {"groups": 220, "device": "cpu"}}]
+    rule = Rule("challenger: superiority", 0.0, 0.25, (0.1, 0.4), True, "challenger: +25.0 points <b>of</b> accuracy")
+    decision = PromotionDecision(True, "challenger", (rule,), (rule.words,))
+    return render(made, decision, both, GOLD, PASSAGES, title="重排 <1>", lineage={"gold": "gold_questions/abc"})
+
+
+def test_the_report_is_one_page_that_needs_no_network(both: dict[str, pa.Table]) -> None:
+    page = report(both)
+    parsed = Page(page)
+    assert parsed.open == []
+    assert page.startswith("<!doctype html>")
+    assert "script" not in parsed.tags
+    assert all(address.startswith("#") for address in parsed.addresses)
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_the_report_shows_decision_stages_lineage_and_the_deciding_passage(both: dict[str, pa.Table]) -> None:
+    page = report(both)
+    for expected in (
+        "重排 &lt;1&gt;",
+        "Promoted: challenger",
+        "+25.0\u00a0points &lt;b&gt;of&lt;/b&gt; accuracy",
+        "Won: 1",
+        "Lost: 0",
+        "后备箱容积为450升。",
+        "challenger: rank 1",
+        "retrieval_only: rank 2",
+        "1 min 15 s",
+        "groups 220, device cpu",
+        "gold_questions/abc",
+        "prefers-color-scheme: dark",
+    ):
+        assert expected in page, expected
+
+
+def test_the_report_is_the_same_every_time(both: dict[str, pa.Table]) -> None:
+    assert report(both) == report(both)
+
+
+def test_a_report_with_one_system_and_no_decision_still_renders(both: dict[str, pa.Table]) -> None:
+    alone = {"retrieval_only": both["retrieval_only"]}
+    made = ladder(alone, bootstrap_samples=10, seed=1)
+    page = render(made, PromotionDecision(False, None, (), ()), alone, GOLD, PASSAGES, title="t", lineage={})
+    assert "Not promoted" in page
+    assert "There is nothing to compare with." in page

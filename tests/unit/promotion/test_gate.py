@@ -1,0 +1,319 @@
+"""The gate as a table of cases: what is promoted, and above all what is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rerankops.promotion.gate import Evidence, decide
+from rerankops.records import PromotionDecision
+
+
+@dataclass(frozen=True)
+class Asked:
+    alpha: float = 0.05
+    min_questions: int = 100
+    min_stratum_questions: int = 20
+    stratum_margin: float = 0.03
+    cheaper_margin: float = 0.005
+    max_latency_ms: float | None = None
+    blend_alpha: float = 0.01
+    max_missing_share: float = 0.0
+
+
+STRATA = ("numeric", "procedure", "summary")
+
+
+def answers(n: int, right: float, seed: int = 0) -> np.ndarray:
+    """n verdicts, a share of them right, in a fixed random order."""
+    values = np.zeros(n)
+    values[: round(n * right)] = 1
+    return np.random.default_rng(seed).permutation(values)
+
+
+def changed(base: np.ndarray, won: int, lost: int, seed: int = 1, within: np.ndarray | None = None) -> np.ndarray:
+    """The same verdicts after `won` wrong ones became right and `lost` right ones wrong."""
+    rng = np.random.default_rng(seed)
+    within = np.ones(base.size, bool) if within is None else within
+    values = base.copy()
+    values[rng.choice(np.flatnonzero((base == 0) & within), won, replace=False)] = 1
+    values[rng.choice(np.flatnonzero((base == 1) & within), lost, replace=False)] = 0
+    return values
+
+
+def strata(n: int) -> list[str]:
+    return [STRATA[i % 3] for i in range(n)]
+
+
+def superior(n: int) -> dict[str, np.ndarray]:
+    champion = answers(n, 0.8)
+    return {
+        "champion": champion,
+        "tuned_fusion": changed(champion, n // 50, n // 50, seed=2),
+        "challenger": changed(champion, round(0.1 * n), round(0.02 * n)),
+    }
+
+
+def evidence(n: int = 500, **changes: Any) -> Evidence:
+    """A challenger that is 8 points better than the champion; tuned fusion is as good as the champion."""
+    sound = Evidence(
+        metric="accuracy",
+        values={} if "values" in changes else superior(n),
+        strata=strata(n),
+        incumbent="champion",
+        contenders=("tuned_fusion", "challenger"),
+        champion_expected="3",
+        champion_now="3",
+        blend_p_value=1e-9,
+    )
+    return replace(sound, **changes)
+
+
+def gate(case: Evidence, asked: Asked | None = None) -> PromotionDecision:
+    return decide(case, asked or Asked(), bootstrap_samples=1000, seed=7)
+
+
+def rule(decision: PromotionDecision, name: str) -> Any:
+    return next(r for r in decision.rules if r.name == name)
+
+
+def test_a_superior_challenger_is_promoted_with_numbers_in_the_reason() -> None:
+    decision = gate(evidence())
+    assert (decision.promote, decision.system) == (True, "challenger")
+    assert (
+        "challenger: +8.0 points of accuracy (88.0 % against 80.0 % of champion, 500 questions" in decision.reasons[0]
+    )
+
+
+BASE = answers(500, 0.8)
+SUPERIOR = superior(500)
+NOTHING = {system: np.empty(0) for system in SUPERIOR}
+
+
+def against_base(challenger: np.ndarray, **changes: Any) -> Evidence:
+    return evidence(values={"champion": BASE, "tuned_fusion": BASE, "challenger": challenger}, **changes)
+
+
+def one_missing(system: str) -> Evidence:
+    holed = SUPERIOR[system].copy()
+    holed[3] = np.nan
+    return evidence(values={**SUPERIOR, system: holed})
+
+
+ALONE = ("challenger",)
+# what is wrong: evidence, thresholds, words of the reason
+REFUSED = {
+    "a null challenger": (against_base(changed(BASE, 12, 12)), Asked(), "not shown to be better"),
+    "an identical challenger": (against_base(BASE), Asked(), "not shown to be better"),
+    "a worse challenger": (against_base(changed(BASE, 5, 40)), Asked(), "not shown to be better"),
+    "a gain that noise explains": (against_base(changed(BASE, 20, 15)), Asked(), "not shown to be better"),
+    "a leak": (
+        evidence(leaks=("q17", "q18")),
+        Asked(),
+        "leaks: 2 gold question(s) are in the training data (q17, q18)",
+    ),
+    "a champion that changed": (
+        evidence(champion_now="4"),
+        Asked(),
+        "was version 3 when measured and is version 4 now",
+    ),
+    "a champion that appeared": (evidence(champion_expected=None), Asked(), "was none when measured"),
+    "a comparison that passes over the champion": (
+        evidence(incumbent="retrieval_only", values={**SUPERIOR, "retrieval_only": BASE}),
+        Asked(),
+        "version 3 is in production, but the comparison is with retrieval_only",
+    ),
+    "a champion nobody registered": (
+        evidence(champion_expected=None, champion_now=None),
+        Asked(),
+        "the registry does not have",
+    ),
+    "too few questions": (evidence(n=60), Asked(), "gold: 60 questions, at least 100 are asked for"),
+    "no gold": (evidence(n=0, values=NOTHING), Asked(), "no gold questions"),
+    "no gold and no minimum": (evidence(n=0, values=NOTHING), Asked(min_questions=0), "no gold questions"),
+    "a missing verdict": (one_missing("challenger"), Asked(), "1 of 500 questions lack a verdict"),
+    "a missing verdict of the incumbent": (one_missing("champion"), Asked(), "1 of 500 questions lack a verdict"),
+    "shuffled labels": (evidence(blend_p_value=0.4), Asked(), "is not better than chance"),
+    "labels of unknown worth": (evidence(blend_p_value=None), Asked(), "is not known"),
+    "labels of undefined worth": (evidence(blend_p_value=float("nan")), Asked(), "is not known"),
+    "a system without values": (evidence(contenders=("tuned_fusion", "base")), Asked(), "base has no values"),
+    "arrays of another length": (
+        evidence(values={**SUPERIOR, "challenger": np.ones(7)}),
+        Asked(),
+        "challenger has no values for the 500",
+    ),
+    "no contender": (evidence(contenders=()), Asked(), "no contender"),
+    "a slow challenger": (
+        evidence(contenders=ALONE, latency_ms={"challenger": 310.0}),
+        Asked(max_latency_ms=200),
+        "310.0 ms a query, at most 200 ms",
+    ),
+    "an unmeasured latency": (evidence(contenders=ALONE), Asked(max_latency_ms=200), "latency is not known"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_gate_stays_closed_for(name: str) -> None:
+    case, asked, words = REFUSED[name]
+    decision = gate(case, asked)
+    assert not decision.promote
+    assert decision.system is None
+    assert any(words in reason for reason in decision.reasons), decision.reasons
+
+
+def test_a_challenger_that_breaks_one_stratum_is_refused() -> None:
+    numeric = np.asarray(strata(500)) == "numeric"
+    challenger = changed(changed(BASE, 60, 2, within=~numeric), 0, 15, within=numeric)
+    decision = gate(evidence(contenders=ALONE, values={"champion": BASE, "challenger": challenger}))
+    assert rule(decision, "challenger: superiority").passed
+    assert not rule(decision, "challenger: stratum numeric").passed
+    assert not decision.promote
+    assert any("stratum numeric: -9.0 points on 167 questions" in reason for reason in decision.reasons)
+
+
+def test_a_stratum_the_gold_set_cannot_tell_about_passes_and_says_so() -> None:
+    numeric = np.asarray(strata(500)) == "numeric"
+    challenger = changed(changed(BASE, 50, 2, within=~numeric), 8, 10, within=numeric)
+    decision = gate(evidence(contenders=ALONE, values={"champion": BASE, "challenger": challenger}))
+    assert decision.promote
+    assert any("stratum numeric" in reason and "cannot tell" in reason for reason in decision.reasons)
+
+
+def test_one_lost_question_never_refuses_a_small_stratum() -> None:
+    labels = ["rare" if i < 25 else "common" for i in range(500)]
+    rare = np.asarray(labels) == "rare"
+    for lost, promoted in ((1, True), (2, False)):
+        challenger = changed(changed(BASE, 50, 2, within=~rare), 0, lost, within=rare)
+        case = evidence(strata=labels, contenders=ALONE, values={"champion": BASE, "challenger": challenger})
+        assert gate(case).promote is promoted
+
+
+def test_a_stratum_below_the_minimum_is_reported_only() -> None:
+    labels = ["rare" if i < 19 else "common" for i in range(500)]
+    rare = np.asarray(labels) == "rare"
+    challenger = changed(changed(BASE, 50, 2, within=~rare), 0, 10, within=rare)
+    case = evidence(strata=labels, contenders=ALONE, values={"champion": BASE, "challenger": challenger})
+    decision = gate(case)
+    assert decision.promote
+    assert "reported only" in rule(decision, "challenger: stratum rare").words
+
+
+def test_tuned_fusion_is_preferred_when_the_cross_encoder_adds_nothing_measurable() -> None:
+    fusion = changed(BASE, 45, 8)
+    case = evidence(values={"champion": BASE, "tuned_fusion": fusion, "challenger": changed(fusion, 6, 3)})
+    decision = gate(case)
+    assert decision.system == "tuned_fusion"
+    assert any(
+        "tuned_fusion is preferred" in r and "challenger would have bought +0.6 points" in r for r in decision.reasons
+    )
+
+
+def test_a_cross_encoder_that_beats_tuned_fusion_clearly_is_promoted() -> None:
+    fusion = changed(BASE, 30, 6)
+    case = evidence(values={"champion": BASE, "tuned_fusion": fusion, "challenger": changed(fusion, 30, 4)})
+    decision = gate(case)
+    assert decision.system == "challenger"
+    assert any("challenger is worth more than tuned_fusion" in reason for reason in decision.reasons)
+
+
+def test_a_significant_gain_below_the_cheaper_margin_is_not_worth_its_latency() -> None:
+    fusion = changed(BASE, 45, 8)
+    case = evidence(values={"champion": BASE, "tuned_fusion": fusion, "challenger": changed(fusion, 8, 0)})
+    assert gate(case).system == "challenger"
+    assert gate(case, Asked(cheaper_margin=0.02)).system == "tuned_fusion"
+
+
+def test_the_first_champion_is_measured_against_retrieval_only() -> None:
+    case = evidence()
+    first = replace(
+        case,
+        incumbent="retrieval_only",
+        champion_expected=None,
+        champion_now=None,
+        values={**case.values, "retrieval_only": case.values["champion"]},
+    )
+    assert gate(first).system == "challenger"
+
+
+def test_tolerated_missing_verdicts_count_against_the_contender() -> None:
+    fusion, challenger = BASE, changed(BASE, 16, 2)
+    case = evidence(values={"champion": BASE, "tuned_fusion": fusion, "challenger": challenger})
+    assert gate(case).promote
+    holes = challenger.copy()
+    holes[np.flatnonzero(challenger == 1)[:10]] = np.nan
+    asked = Asked(max_missing_share=0.05)
+    assert not gate(replace(case, values={**case.values, "challenger": holes}), asked).promote
+    champion = BASE.copy()
+    champion[np.flatnonzero(BASE == 0)[:10]] = np.nan
+    assert not gate(replace(case, values={**case.values, "champion": champion}), asked).promote
+
+
+def test_graded_metrics_are_gated_alike() -> None:
+    rng = np.random.default_rng(3)
+    base = rng.choice([1, 1 / 2, 1 / 3, 0], 400)
+    better = np.minimum(1, base + (rng.random(400) < 0.2) * 0.5)
+    case = evidence(
+        metric="mrr@10", contenders=("challenger",), strata=strata(400), values={"champion": base, "challenger": better}
+    )
+    assert gate(case).system == "challenger"
+    assert not gate(replace(case, values={"champion": better, "challenger": base})).promote
+
+
+def test_a_decision_is_the_same_every_time() -> None:
+    assert gate(evidence()) == gate(evidence())
+
+
+def test_two_equal_systems_are_rarely_promoted() -> None:
+    """The false promotion rate stays near alpha although two contenders try."""
+    rng = np.random.default_rng(11)
+    promoted = 0
+    for _ in range(300):
+        champion = (rng.random(300) < 0.8).astype(float)
+        case = evidence(
+            strata=["all"] * 300,
+            values={
+                "champion": champion,
+                **{
+                    name: np.where(rng.random(300) < 0.15, (rng.random(300) < 0.8).astype(float), champion)
+                    for name in ("tuned_fusion", "challenger")
+                },
+            },
+        )
+        promoted += decide(case, Asked(), bootstrap_samples=300, seed=1).promote
+    assert promoted <= 300 * 0.08
+
+
+def degenerate() -> list[tuple[str, Evidence]]:
+    rng = np.random.default_rng(5)
+    cases = []
+    pools = ([0.0, 1.0], [np.nan], [0.0], [1.0], [0.5, np.nan, 1.0], [np.inf, -np.inf, 0.0], [-5.0, 7.0])
+    for index in range(120):
+        n = int(rng.choice([0, 1, 2, 3, 20, 130]))
+        pick = {
+            s: rng.choice(pools[int(rng.integers(len(pools)))], n) for s in ("champion", "tuned_fusion", "challenger")
+        }
+        if index % 7 == 0:
+            pick["challenger"] = np.ones(n + 1)
+        if index % 11 == 0:
+            del pick["champion"]
+        labels = [str(rng.choice(["a", "b", ""])) for _ in range(n)]
+        cases.append((str(index), evidence(values=pick, strata=labels)))
+    return cases
+
+
+@pytest.mark.parametrize(("name", "case"), degenerate())
+@pytest.mark.parametrize(
+    "asked",
+    [Asked(), Asked(0.0, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0), Asked(1.0, 1, 1, 1.0, 1.0, 1.0, 1.0, 1.0)],
+    ids=["usual", "all zero", "all one"],
+)
+def test_degenerate_evidence_never_raises(name: str, case: Evidence, asked: Asked) -> None:
+    decision = decide(case, asked, bootstrap_samples=50, seed=0)
+    assert isinstance(decision, PromotionDecision)
+    assert decision.reasons
+    assert decision.promote == (decision.system is not None)
+    if not len(case.strata) or "champion" not in case.values:
+        assert not decision.promote

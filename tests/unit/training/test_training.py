@@ -1,0 +1,155 @@
+"""Training in its own process: a model that loads, a run that goes on after a kill, an error in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from sentence_transformers import CrossEncoder
+
+from rerankops.scoring.cross_encoder import CrossEncoderScorer
+from rerankops.training.__main__ import _is_out_of_memory as is_out_of_memory
+from rerankops.training.__main__ import _what_to_do as what_to_do
+from rerankops.training.process import (
+    CHECKPOINTS,
+    JOB,
+    LOG,
+    OutOfMemory,
+    TrainingFailed,
+    TrainingInterrupted,
+    TrainingJob,
+    run_in_subprocess,
+)
+from rerankops.training.process import _failure as failure
+
+PAIRS = [("what is red", "title\nit is painted red"), ("what is red", "title\nit is painted blue")]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model gains nothing from threads, and on a busy machine they only wait for one another."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def with_settings(job: TrainingJob, **changes: object) -> TrainingJob:
+    return replace(job, settings=job.settings.model_copy(update=changes))
+
+
+def test_a_job_survives_json(job):
+    assert TrainingJob.from_json(job.to_json()) == job
+
+
+def test_a_trained_model_loads_and_tells_where_it_came_from(job, tmp_path):
+    work = tmp_path / "work"
+    result = run_in_subprocess(with_settings(job, loss="infonce"), work)
+    model = Path(result.model)
+    assert result.head == "maxsim"
+    assert result.steps == result.history[-1]["step"] > 0
+    assert set(result.before) == set(result.after) == {"dev_ndcg@10", "dev_mrr@10"}
+    assert not [path for path in model.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    assert not (work / CHECKPOINTS).exists()
+    ours = CrossEncoderScorer(model, max_length=32, batch_size=4, device="cpu").logits(PAIRS)
+    theirs = CrossEncoder(str(model), trust_remote_code=True, device="cpu")
+    assert theirs.predict(PAIRS) == pytest.approx(1 / (1 + 2.718281828**-ours), abs=1e-4)
+    card = (model / "README.md").read_text()
+    for said in ("tiny-bert", "training_groups/abc123", "| epochs | 1 |", "`mit`", "a fresh late-interaction head"):
+        assert said in card
+    before = (model / LOG).stat().st_mtime_ns
+    assert run_in_subprocess(with_settings(job, loss="infonce"), work).after == result.after
+    assert (model / LOG).stat().st_mtime_ns == before  # done is done
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_end(job, tmp_path):
+    long = with_settings(job, epochs=6)
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / JOB).write_text(long.to_json())
+    command = ["-m", "rerankops.training", "--job", str(work / JOB), "--output", str(work / "model")]
+    with (work / "first.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log)
+        deadline = time.monotonic() + 120
+        while not list((work / CHECKPOINTS).glob("checkpoint-*/trainer_state.json")):
+            assert process.poll() is None, (work / "first.log").read_text()[-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (work / "model" / LOG).exists()
+    resumed = run_in_subprocess(long, work)
+    assert resumed.resumed_from
+    straight = run_in_subprocess(long, tmp_path / "other")
+    assert straight.resumed_from is None
+    assert (resumed.steps, resumed.best_step) == (straight.steps, straight.best_step)
+    scores = [
+        CrossEncoderScorer(r.model, max_length=32, batch_size=4, device="cpu").logits(PAIRS)
+        for r in (resumed, straight)
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
+def test_another_job_in_the_same_folder_starts_afresh(job, tmp_path):
+    first = run_in_subprocess(job, tmp_path / "work")
+    second = run_in_subprocess(with_settings(job, head="cls"), tmp_path / "work")
+    assert (first.head, second.head) == ("maxsim", "cls")
+    assert json.loads((tmp_path / "work" / JOB).read_text())["settings"]["head"] == "cls"
+
+
+def test_an_error_of_the_training_is_one_line(job, tmp_path):
+    with pytest.raises(TrainingFailed, match="a CPU cannot train in; use auto or fp32") as caught:
+        run_in_subprocess(with_settings(job, mixed_precision="fp16"), tmp_path / "work")
+    assert "\n" not in str(caught.value)
+
+
+def test_running_out_of_memory_says_what_to_do(job):
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        torch.empty(2**58, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert "halve training.batch_size" in what_to_do(job)
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "kind", "words"),
+    [
+        (3, "training: halve training.batch_size", OutOfMemory, "halve training.batch_size"),
+        (1, "torch.OutOfMemoryError: CUDA out of memory.", OutOfMemory, "CUDA out of memory"),
+        (2, "noise\ntraining: setting x\nmore noise", TrainingFailed, "setting x"),
+        (-signal.SIGKILL, "", TrainingInterrupted, "killed by SIGKILL.*out of memory"),
+        (-signal.SIGTERM, "", TrainingInterrupted, "killed by SIGTERM; run it again to resume"),
+    ],
+)
+def test_how_a_training_ended_is_told_apart(code, log, kind, words, tmp_path):
+    (tmp_path / "log").write_text(log)
+    error = failure(code, tmp_path / "log")
+    assert type(error) is kind
+    with pytest.raises(kind, match=words):
+        raise error
+
+
+def test_the_training_does_not_outlive_the_task_that_started_it(job, tmp_path):
+    code = (
+        "import signal, sys\nfrom pathlib import Path\n"
+        "from rerankops.training.process import TrainingJob, run_in_subprocess\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        f"here = Path({str(tmp_path)!r})\n"
+        "run_in_subprocess(TrainingJob.from_json((here / 'asked.json').read_text()), here / 'work')"
+    )
+    (tmp_path / "asked.json").write_text(with_settings(job, epochs=500).to_json())
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    deadline = time.monotonic() + 60
+    while not (found := children.read_text().split()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.terminate()
+    parent.wait()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(found[0]), 0)
