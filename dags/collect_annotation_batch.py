@@ -39,8 +39,8 @@ def collect_annotation_batch():
 
         return queries.distil_queries(events)
 
-    @task
-    def sample_queries(distilled: str) -> str:
+    @task.short_circuit(ignore_downstream_trigger_rules=True)
+    def sample_queries(distilled: str) -> str | None:
         from rerankops.pipeline import queries
 
         return queries.sample_queries(distilled)

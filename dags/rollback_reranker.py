@@ -25,7 +25,8 @@ PARAMS = {
 
 @dag(schedule=None, doc_md=__doc__, params=PARAMS, tags=["rerankops", "promotion"], **DEFAULTS)
 def rollback_reranker():
-    @task(outlets=[CHAMPION], **REGISTRY)
+    # Not retried: a second rollback undoes the first.
+    @task(outlets=[CHAMPION], retries=0, **REGISTRY)
     def roll_back(params=None, *, outlet_events=None) -> dict:
         from rerankops.pipeline import promotion
 

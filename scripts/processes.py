@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -15,12 +15,12 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """started: boot and moment of its start; with the pid, an identity that no later process has.
-    session: that of the leader which started it (on systems without /proc, the process group)."""
+    """Equal when pid and start are. started: boot and moment of its start. parent and session may change: an orphan
+    gets a new parent. session is that of the leader which started it (without /proc, the process group)."""
 
     pid: int
-    parent: int
-    session: int
+    parent: int = field(compare=False)
+    session: int = field(compare=False)
     started: str
 
     @property
@@ -76,8 +76,7 @@ def stop(leaders: Iterable[Process], *, grace: float, patience: float = 5.0) -> 
             time.sleep(0.2)
         return True
 
-    identities = {(leader.pid, leader.started) for leader in leaders}
-    _send({process for process in left() if (process.pid, process.started) in identities}, signal.SIGTERM)
+    _send(left().intersection(leaders), signal.SIGTERM)
     if not wait(grace):
         pressed = set(known)
         _send(known, signal.SIGTERM)

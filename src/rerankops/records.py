@@ -56,14 +56,26 @@ class Record:
         return self.schema.empty_table()
 
     def table(self, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-        """A conforming table from row dictionaries; for small inputs and tests."""
-        return self.conform(pa.Table.from_pylist(list(rows), schema=self._nullable()))
+        """A conforming table from row dictionaries; a nullable column may be absent. Raises SchemaMismatch."""
+        rows = list(rows)
+        unknown = sorted({name for row in rows for name in row} - set(self.columns))
+        if unknown:
+            raise SchemaMismatch(f"{self.name}: unknown column {unknown[0]!r}; allowed are {self.columns}")
+        arrays = []
+        for column in self.schema:
+            try:
+                arrays.append(pa.array([row.get(column.name) for row in rows], column.type))
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                raise SchemaMismatch(
+                    f"{self.name}: column {column.name!r} holds a value that is no {column.type} ({error})"
+                ) from error
+        return self.conform(pa.Table.from_arrays(arrays, names=self.columns))
 
     def conform(self, table: pa.Table) -> pa.Table:
         """The same rows with exactly this record's columns, order and types.
 
-        Raises SchemaMismatch naming the column that is missing, unknown, of another type, null where it may not be,
-        or whose key repeats.
+        Raises SchemaMismatch naming the column that is missing, unknown, there twice, of another type, null where it
+        may not be, or whose key repeats.
         """
         missing = [name for name in self.columns if name not in table.column_names]
         if missing:
@@ -71,13 +83,16 @@ class Record:
         unknown = [name for name in table.column_names if name not in self.columns]
         if unknown:
             raise SchemaMismatch(f"{self.name}: unknown column {unknown[0]!r}; allowed are {self.columns}")
+        twice = [name for name in self.columns if table.column_names.count(name) > 1]
+        if twice:
+            raise SchemaMismatch(f"{self.name}: column {twice[0]!r} is there more than once")
         arrays = []
         for column in self.schema:
             values = table.column(column.name)
             if values.type != column.type:
                 try:
                     values = values.cast(column.type)
-                except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                except pa.ArrowException as error:
                     raise SchemaMismatch(
                         f"{self.name}: column {column.name!r} is {values.type}, expected {column.type} ({error})"
                     ) from error
@@ -97,9 +112,6 @@ class Record:
         if repeated.num_rows:
             first = {name: repeated.column(name)[0].as_py() for name in self.key}
             raise SchemaMismatch(f"{self.name}: {repeated.num_rows} repeated key(s), the first is {first}")
-
-    def _nullable(self) -> pa.Schema:
-        return pa.schema([pa.field(f.name, f.type, nullable=True) for f in self.schema])
 
 
 QueryEvent = Record(

@@ -104,7 +104,12 @@ class Workspace:
             ) from error
         except ValueError as error:
             raise ArtefactDamaged(f"{path} is not JSON; delete its folder and run its step again") from error
-        return Manifest(**{**tree, "inputs": tuple(tree["inputs"])})
+        try:
+            return Manifest(**{**tree, "inputs": tuple(tree["inputs"])})
+        except (TypeError, KeyError) as error:
+            raise ArtefactDamaged(
+                f"{path} is no manifest ({error}); delete its folder and run its step again"
+            ) from error
 
     # -- tables and documents -----------------------------------------------------------------------------------
 
@@ -186,7 +191,8 @@ class Workspace:
     ) -> Address:
         """Runs `build(folder)` on an empty local folder and stores what it left there; not run when already stored.
 
-        build returns counts for the manifest, or None. When it raises, nothing is stored.
+        build returns counts for the manifest, or None. When it raises, nothing is stored. The name manifest.json at
+        the top of the folder is taken: ValueError.
         """
         address = self.address(kind, step=step, inputs=inputs, settings=settings, version=version)
         if self.exists(address):
@@ -194,6 +200,8 @@ class Workspace:
         started = datetime.now(UTC)
         with self._scratch() as folder:
             counts = build(folder)
+            if (folder / "manifest.json").exists():
+                raise ValueError(f"step {step} may not leave a manifest.json of its own in {kind}")
             paths = sorted(path for path in folder.rglob("*") if path.is_file())
             files = {path.relative_to(folder).as_posix(): path for path in paths}
             seconds = (datetime.now(UTC) - started).total_seconds()
@@ -228,11 +236,14 @@ class Workspace:
         self._write(self.root / "refs" / f"{name}.json", json.dumps(document).encode())
 
     def ref(self, name: str) -> Address | None:
-        """The address that `name` points at, or None when it was never set."""
+        """The address that `name` points at, or None when it was never set. Raises ArtefactDamaged."""
+        path = self.root / "refs" / f"{name}.json"
         try:
-            return str(json.loads((self.root / "refs" / f"{name}.json").read_text())["address"])
+            return str(json.loads(path.read_text(encoding="utf-8"))["address"])
         except FileNotFoundError:
             return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArtefactDamaged(f"{path} is no reference; delete it and run the step that sets {name!r}") from error
 
     def require(self, name: str, hint: str) -> Address:
         """Like `ref`, but raises ArtefactMissing with `hint` (what to run first) when it was never set."""
@@ -316,6 +327,8 @@ class Workspace:
                 else:
                     target.write_bytes(content)
                 _sync(target)
+            for path in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
+                _sync(path)
             final.parent.mkdir(parents=True, exist_ok=True)
             if final.exists() and not (final / "manifest.json").exists():
                 shutil.rmtree(final)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from rerankops.errors import SettingsError
 PREFIX = "RERANKOPS__"
 OVERLAY = "RERANKOPS_CONFIG"
 """Environment variable that names the overlay: a path, or the name of a file in configs/ (`demo`)."""
+Layer = tuple[str, Mapping[str, Any]]
+"""Where settings came from, in words, and the part of the tree that they set."""
 
 
 def config_folder() -> Path:
@@ -38,24 +40,29 @@ def load(
     Raises SettingsError naming the key, its value and where it came from.
     """
     environ = os.environ if environ is None else environ
-    tree = _read(config_folder() / "base.yaml")
     named = overlay or environ.get(OVERLAY)
-    if named:
-        tree = _merge(tree, _read(_overlay_path(named)))
-    tree = _merge(tree, _from_environment(environ))
-    tree = _merge(tree, dict(overrides or {}))
+    paths = [config_folder() / "base.yaml", *([_overlay_path(named)] if named else [])]
+    layers: list[Layer] = [(str(path), _read(path)) for path in paths]
+    layers += _from_environment(environ)
+    layers.append(("parameters", dict(overrides or {})))
+    tree: dict[str, Any] = {}
+    for origin, layer in layers:
+        tree = _merge(tree, layer, origin)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from error
+        raise SettingsError(_explain(error, layers)) from error
 
 
 def _overlay_path(named: str | Path) -> Path:
     path = Path(named)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        return path
     in_folder = config_folder() / f"{named}.yaml"
-    if path.suffix not in {".yaml", ".yml"} and in_folder.is_file():
-        return in_folder
-    return path
+    if not in_folder.is_file():
+        names = sorted(file.stem for file in config_folder().glob("*.yaml") if file.stem != "base")
+        raise SettingsError(f"there is no settings overlay {str(named)!r}; give a YAML file or one of {names}")
+    return in_folder
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -70,37 +77,59 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
+def _from_environment(environ: Mapping[str, str]) -> list[Layer]:
+    """One layer a variable, so that an error can name it."""
+    layers: list[Layer] = []
     for name in sorted(environ):
         if not name.startswith(PREFIX):
             continue
-        keys = name[len(PREFIX) :].lower().split("__")
-        branch = tree
-        for key in keys[:-1]:
-            branch = branch.setdefault(key, {})
         try:
-            branch[keys[-1]] = yaml.safe_load(environ[name])
+            value = yaml.safe_load(environ[name])
         except yaml.YAMLError as error:
             raise SettingsError(f"environment variable {name} is not a YAML value: {environ[name]!r}") from error
-    return tree
+        for key in reversed(name[len(PREFIX) :].lower().split("__")):
+            value = {key: value}
+        layers.append((f"environment variable {name}", value))
+    return layers
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], over: Mapping[str, Any], origin: str, above: str = "") -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+        if isinstance(below, dict):
+            if not isinstance(value, Mapping):
+                raise SettingsError(f"{above}{key} is a section with settings under it, found {value!r} ({origin})")
+            value = _merge(below, value, origin, f"{above}{key}.")
+        merged[key] = value
     return merged
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
     def one(problem: Mapping[str, Any]) -> str:
         key = ".".join(str(part) for part in problem["loc"])
+        origin = _origin(problem["loc"], layers)
+        if problem["type"] == "value_error":  # a rule over several settings; its message names them
+            return str(problem["ctx"]["error"])
         if problem["type"] == "extra_forbidden":
-            return f"unknown setting {key!r}; see configs/base.yaml for every setting there is"
+            return f"unknown setting {key!r} ({origin}); see configs/base.yaml for every setting there is"
         if problem["type"] == "missing":
             return f"setting {key!r} is missing"
-        return f"setting {key!r} is {problem['input']!r}: {problem['msg']}"
+        return f"setting {key!r} is {problem['input']!r} ({origin}): {problem['msg']}"
 
     return "; ".join(one(problem) for problem in error.errors())
+
+
+def _origin(place: Sequence[str | int], layers: Sequence[Layer]) -> str:
+    """The last layer that sets what stands at `place`."""
+
+    def sets(branch: Any) -> bool:
+        for part in place:
+            if not isinstance(branch, Mapping):
+                return True
+            if part not in branch:
+                return False
+            branch = branch[part]
+        return True
+
+    return next((origin for origin, tree in reversed(layers) if sets(tree)), layers[0][0])

@@ -44,7 +44,14 @@ class QuerySettings(Section):
     strata: tuple[StratumSettings, ...]
 
     @model_validator(mode="after")
-    def _shares_sum_to_one(self) -> QuerySettings:
+    def _strata_are_a_partition(self) -> QuerySettings:
+        names = [stratum.name for stratum in self.strata]
+        if len(set(names)) != len(names):
+            raise ValueError(f"queries.strata must have distinct names; they are {names}")
+        if self.min_characters > self.max_characters:
+            raise ValueError(
+                f"queries.min_characters is {self.min_characters}, above max_characters {self.max_characters}"
+            )
         total = sum(stratum.share for stratum in self.strata)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the shares of queries.strata sum to {total:g}, they must sum to 1")
@@ -65,7 +72,7 @@ class RetrievalSettings(Section):
     bm25_k: Count
     dense_k: Count
     rrf_k: Count
-    bm25_k1: float
+    bm25_k1: Annotated[float, Field(ge=0)]
     bm25_b: Share
     title_weight: Annotated[int, Field(ge=0)]
     hnsw_m: Count
@@ -85,6 +92,13 @@ class AnnotationSettings(Section):
     min_completeness: Share
     positive_share: tuple[Share, Share]
     dawid_skene_iterations: Count
+
+    @model_validator(mode="after")
+    def _positive_share_is_an_interval(self) -> AnnotationSettings:
+        low, high = self.positive_share
+        if low > high:
+            raise ValueError(f"annotation.positive_share must be [lowest, highest]; it is [{low:g}, {high:g}]")
+        return self
 
 
 class TrainingSettings(Section):
@@ -141,7 +155,7 @@ class PromotionSettings(Section):
     min_stratum_questions: Count
     stratum_margin: Share
     cheaper_margin: Share
-    max_latency_ms: float | None
+    max_latency_ms: Annotated[float, Field(gt=0)] | None
     blend_alpha: Share
     max_missing_share: Share
 

@@ -1,4 +1,4 @@
-"""Gold questions: careful wordings of facts, with every passage that settles them and what any right answer contains."""
+"""Gold questions: careful wordings of facts, the passages that settle them, what a right answer contains."""
 
 from __future__ import annotations
 
@@ -45,16 +45,15 @@ def ask_gold(truth: Truth, intents: Sequence[Intent], shares: Mapping[Stratum, i
     chosen: list[Gold] = []
     for stratum, wanted in shares.items():
         for intent in _spread([i for i in intents if i.fact.stratum == stratum], rng)[:wanted]:
-            chosen.append(
-                Gold(
-                    question_id=f"gold-{intent.intent_id}",
-                    text=_wording(intent, truth, rng),
-                    accepted_answers=answers(intent, truth.manual.slots),
-                    stratum=stratum,
-                    relevant_passage_ids=tuple(truth.answering(intent.intent_id, 3)),
-                    intent=intent,
-                )
+            question = Gold(
+                question_id=f"gold-{intent.intent_id}",
+                text=_wording(intent, truth, rng),
+                accepted_answers=answers(intent, truth.manual.slots),
+                stratum=stratum,
+                relevant_passage_ids=tuple(truth.answering(intent.intent_id, 3)),
+                intent=intent,
             )
+            chosen.append(question)
     return chosen
 
 

@@ -57,7 +57,9 @@ def deliver(annotations: pa.Table, inbox: Path, *, interrupted: bool) -> list[Pa
     """
     inbox.mkdir(parents=True, exist_ok=True)
     batch_id = annotations["batch_id"][0].as_py()
-    frame = pl.DataFrame(pl.from_arrow(annotations)).with_columns(pl.col("annotated_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    frame = pl.DataFrame(pl.from_arrow(annotations)).with_columns(
+        pl.col("annotated_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
     whole = frame.write_ndjson().encode()
     files = {f"{batch_id}.jsonl": whole}
     if interrupted:

@@ -52,9 +52,9 @@ PLANS: Mapping[Size, Plan] = {
     "small": Plan(
         models=4,
         topics=(
-            "highlights", "comfort", "style", "safety", "versions", "winter", "storage", "warranty", "boot", "tank", "size",
-            "pressure", "oil", "coolant", "fluids", "range", "esp", "autohold", "tailgate", "child_lock", "key_battery",
-            "tpms", "defrost", "jump",
+            "highlights", "comfort", "style", "safety", "versions", "winter", "storage", "warranty",
+            "boot", "tank", "size", "pressure", "oil", "coolant", "fluids", "range",
+            "esp", "autohold", "tailgate", "child_lock", "key_battery", "tpms", "defrost", "jump",
         ),
         gold={"numeric": 36, "procedure": 30, "summary": 30},
         asked={"numeric": 40, "procedure": 30, "summary": 20},

@@ -30,13 +30,12 @@ def outcomes(
     ranked = pl.DataFrame(ranking.select(["query_id", "passage_id", "rank"])).join(
         asked, left_on="query_id", right_on="question_id", how="semi"
     )
-    shown = {
-        question: ids
-        for question, ids in ranked.sort("query_id", "rank", "passage_id")
+    shown = dict(
+        ranked.sort("query_id", "rank", "passage_id")
         .group_by("query_id", maintain_order=True)
         .agg(pl.col("passage_id").head(top_k))
         .iter_rows()
-    }
+    )
     texts = _texts({identifier for ids in shown.values() for identifier in ids}, passages)
     measured = {
         row["question_id"]: row for row in metrics.per_question(ranked.to_arrow(), metrics.qrels(gold)).to_pylist()

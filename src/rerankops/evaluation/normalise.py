@@ -119,13 +119,15 @@ _TOKEN = re.compile(
     r"|(?P<letter>[^\W\d_])"
 )
 _ARTICLES = frozenset({"a", "an", "the"})
-_ENGLISH = {
-    word: value
-    for value, word in enumerate(
-        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"],
-        start=2,
-    )
-} | {word: 10 * value for value, word in enumerate(["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=3)}
+_TEENS = (
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
+    "nineteen twenty"
+)
+_TENS = "thirty forty fifty sixty seventy eighty ninety"
+_ENGLISH = {word: value for value, word in enumerate(_TEENS.split(), start=2)} | {
+    word: 10 * value for value, word in enumerate(_TENS.split(), start=3)
+}
+"""Without "one", which mostly is a pronoun."""
 _ENGLISH_NUMBER = re.compile(
     r"\b(?:(twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)[ -](one|two|three|four|five|six|seven|eight|nine)"
     rf"|({'|'.join(sorted(_ENGLISH, key=len, reverse=True))}))\b"

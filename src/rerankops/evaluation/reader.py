@@ -45,7 +45,10 @@ _TERM = re.compile(r"[a-z0-9]+|[^\W\d_]+")
 _ASCII = re.compile(r"[a-z0-9]+")
 _SUFFIX = re.compile(r"(?:ing|ed|es|s|e|ly|ion|ions)$")
 _ENGLISH_STOP = frozenset(
-    ["a", "an", "the", "of", "in", "on", "at", "to", "for", "from", "by", "with", "as", "and", "or", "is", "are", "was", "were", "be", "been", "being", "do", "does", "did", "has", "have", "had", "having", "it", "its", "this", "that", "these", "those", "there", "their", "they", "he", "she", "his", "her", "him", "you", "your", "we", "our", "i", "my", "me", "who", "whom", "whose", "what", "which", "when", "where", "why", "how", "many", "much", "long", "can", "could", "will", "would", "should", "may", "might", "must", "not", "no", "if", "so", "than", "then", "into", "about", "get", "got", "come", "comes", "came", "go", "goes", "make", "made", "take", "took"]
+    """a an the of in on at to for from by with as and or is are was were be been being do does did has have had having
+    it its this that these those there their they he she his her him you your we our i my me who whom whose what which
+    when where why how many much long can could will would should may might must not no if so than then into about
+    get got come comes came go goes make made take took""".split()  # noqa: SIM905 - a list of a hundred words
 )
 _CHINESE_STOP = re.compile(
     "多少|什么|怎么样|怎么|怎样|如何|为什么|为何|哪一?[个种些年位里家座次项部]?|哪儿|是不是|有没有|能不能|可不可以|几[个次年月天种位人]?|请问"
@@ -73,7 +76,8 @@ _KINDS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = tuple(
         (
             r"哪一?年|何时|什么时候|什么时间|几月|几号|哪天|日期|\bwhen\b|what (?:year|date|day|month|time)",
             re.compile(
-                rf"\b(?:1\d|20)\d\d\b|\d+\s*(?:世纪|年代?|月|日)|[〇零一二三四五六七八九]{{4}}年|\b(?:{_MONTHS})\b|\d+(?:st|nd|rd|th) century",
+                rf"\b(?:1\d|20)\d\d\b|\d+\s*(?:世纪|年代?|月|日)|[〇零一二三四五六七八九]{{4}}年|\b(?:{_MONTHS})\b"
+                r"|\d+(?:st|nd|rd|th) century",
                 re.IGNORECASE,
             ),
         ),
@@ -124,8 +128,8 @@ class _Sentence:
 class ExtractiveReader:
     """Answers with a stretch of one passage, at most `max_answer_characters` long.
 
-    max_answer_characters: full-width ones; Latin letters, digits and spaces count a third, so that an answer holds about
-    as much in either language.
+    max_answer_characters: full-width ones; Latin letters, digits and spaces count a third, so that an answer holds
+    about as much in either language.
     rank_decay: evidence at rank r counts rank_decay ** (r - 1), in [0, 1]. At 0 only the first passage is read.
     """
 

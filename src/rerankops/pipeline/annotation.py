@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rerankops.annotation.batches import Control, make_batch, sure_controls
@@ -28,12 +31,17 @@ JUDGMENTS = "judgments"
 
 @step
 def make_annotation_batch(context: Context, queries: Address, candidates: Address) -> Address:
-    """The tasks of a batch: the incumbent's first candidates of each query, control tasks mixed in."""
+    """The tasks of a batch: the incumbent's first candidates of each query, control tasks mixed in.
+
+    The address leaves the incumbent and earlier judgments (a source of controls) out on purpose: on the same sample,
+    the batch that was made first is the one that people have, and it stands.
+    """
     workspace, settings = context.workspace, context.settings
     index = workspace.manifest(candidates).inputs[1]
     corpus = workspace.manifest(index).inputs[0]
     inputs = [queries, candidates]
     chosen = settings.annotation.model_dump(include={"candidates_per_query", "control_share"})
+    chosen["seed"] = settings.training.seed
     batch_id = workspace.address("batches", step="batch_id", inputs=inputs, settings=chosen).split("/")[1][:16]
 
     def make() -> tuple[pa.Table, dict[str, float]]:
@@ -114,6 +122,10 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
         result = expectations.validate(
             received, tasks, leaks, settings.annotation, data_docs=folder / "data_docs", now=now
         )
+        findings = [asdict(finding) for finding in result.findings]
+        (folder / "findings.json").write_text(json.dumps(findings, ensure_ascii=False, indent=1), encoding="utf-8")
+        for finding in result.findings:
+            log.warning("%s: %s", finding.severity, finding.words)
         if result.annotations is None:
             quarantine.write(folder, received, result, when=now)
         else:
@@ -172,7 +184,9 @@ def adjudicate(context: Context) -> Address | None:
         counts: dict[str, float] = {"annotations": annotations.num_rows, "judgments": judgments.num_rows}
         grades = judgments["grade"].to_pylist()
         counts |= {f"grade_{grade}": grades.count(grade) for grade in sorted(set(grades))}
-        measured = agreement(annotations)
+        controls = set(tasks.filter(pc.is_valid(tasks["control_grade"]))["task_id"].to_pylist())
+        asked = pl.DataFrame(pl.from_arrow(annotations)).filter(~pl.col("task_id").is_in(list(controls)))
+        measured = agreement(asked.to_arrow())
         counts |= {"alpha": round(measured.alpha, 3)} if measured.alpha is not None else {}
         counts |= {"kappa": round(measured.kappa, 3)} if measured.kappa is not None else {}
         return judgments, counts

@@ -40,7 +40,7 @@ def refresh(context: Context, tell: Tell) -> Address:
 
 
 def collect(context: Context, tell: Tell, *, since: str | None = None, until: str | None = None) -> Address | None:
-    """collect_annotation_batch. Returns the batch, None when the window holds no events."""
+    """collect_annotation_batch. Returns the batch, None when the window holds nothing new to ask."""
     tell("pull and redact events")
     events = queries.pull_events(since=since, until=until, context=context)
     if events is None:
@@ -49,6 +49,8 @@ def collect(context: Context, tell: Tell, *, since: str | None = None, until: st
     distilled = queries.distil_queries(events, context=context)
     tell("sample by stratum")
     sample = queries.sample_queries(distilled, context=context)
+    if sample is None:
+        return None
     tell("retrieve candidates")
     candidates = queries.retrieve_candidates(sample, context=context)
     tell("make the batch")

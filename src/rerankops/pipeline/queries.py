@@ -109,8 +109,8 @@ def distil_queries(context: Context, events: Address) -> Address:
 
 
 @step
-def sample_queries(context: Context, queries: Address) -> Address:
-    """The queries of a batch: a share for each stratum, those of earlier batches left out.
+def sample_queries(context: Context, queries: Address) -> Address | None:
+    """The queries of a batch: a share for each stratum, those of earlier batches left out. None when none are left.
 
     The address leaves earlier batches out on purpose: on the same queries, the sample that was drawn first stands.
     """
@@ -129,6 +129,9 @@ def sample_queries(context: Context, queries: Address) -> Address:
     address = context.table(
         Query, make, step="sample_queries", inputs=[queries], settings=[settings, context.settings.training.seed]
     )
+    if not context.workspace.manifest(address).rows:
+        log.info("sample_queries: everything was asked before")
+        return None
     context.workspace.point(f"samples/{address.split('/')[1]}", address)
     return address
 

@@ -2,21 +2,22 @@
 
 Rules about the evidence itself; one that fails refuses everybody:
 
-| rule               | passes when                                                                                 |
-|--------------------|---------------------------------------------------------------------------------------------|
-| gold               | at least `min_questions` questions, and every system was asked all of them                   |
-| verdicts           | the share of questions that any system has no verdict on is at most `max_missing_share`      |
-| leaks              | no gold question is known in the training data                                               |
-| champion           | the champion is the one that the evidence compares with                                      |
-| labels             | the fit to development labels beats chance (`blend_p_value` <= `blend_alpha`)                 |
+| rule         | passes when                                                                       |
+|--------------|-----------------------------------------------------------------------------------|
+| gold         | at least `min_questions` questions, and every system was asked all of them        |
+| verdicts     | the share of questions lacking any system's verdict is at most `max_missing_share` |
+| leaks        | no gold question is known in the training data                                    |
+| champion     | the champion is the one that the evidence compares with                           |
+| labels       | the fit to development labels beats chance (`blend_p_value` <= `blend_alpha`)      |
 
 Rules about each contender against the incumbent:
 
-| rule               | passes when                                                                                 |
-|--------------------|---------------------------------------------------------------------------------------------|
-| superiority        | the one-sided lower bound of the paired difference is above 0 and its p-value, Holm-corrected over the contenders, below `alpha` |
-| stratum NAME       | not shown to be worse; see below                                                             |
-| latency            | the median is known and at most `max_latency_ms`, when that is set                           |
+| rule         | passes when                                                                       |
+|--------------|-----------------------------------------------------------------------------------|
+| superiority  | the one-sided lower bound of the paired difference is above 0, and its p-value,   |
+|              | Holm-corrected over the contenders, below `alpha`                                 |
+| stratum NAME | not shown to be worse; see below                                                  |
+| latency      | the median is known and at most `max_latency_ms`, when that is set                |
 
 **Strata.** Requiring non-inferiority to be *shown* in each stratum would refuse nearly every good ranker: with 150
 questions of which a tenth tell two equal systems apart, the lower bound lies about 4 points below zero, so a margin of
@@ -323,8 +324,8 @@ class _Case:
         metric = self.evidence.metric
         shares = [float(np.nanmean(self.values[name])) if self._any(name) else math.nan for name in (of, against)]
         return (
-            f"{_points(difference.mean)} of {metric} ({_percent(shares[0])} against {_percent(shares[1])} of {against}, "
-            f"{self.n} questions; {_range((difference.low, difference.high), self.asked.alpha)}, {_p(p)})"
+            f"{_points(difference.mean)} of {metric} ({_percent(shares[0])} against {_percent(shares[1])} of "
+            f"{against}, {self.n} questions; {_range((difference.low, difference.high), self.asked.alpha)}, {_p(p)})"
         )
 
     def _any(self, name: str) -> bool:

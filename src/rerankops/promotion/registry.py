@@ -191,7 +191,8 @@ class Registry:
                 raise PromotionRefused(f"model {self.model_name!r} has no champion, so there is nothing to roll back")
             if before is None or before.version == now.version:
                 raise PromotionRefused(
-                    f"model {self.model_name!r} has no champion before version {now.version}; promote another version instead"
+                    f"model {self.model_name!r} has no champion before version {now.version}; "
+                    "promote another version instead"
                 )
             self._move("rollback", before.version, now.version, reason, actor)
             return self.version(before.version)

@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from rerankops.config import QuerySettings, StratumSettings
+from rerankops.errors import SettingsError
 from rerankops.queries.privacy import PLACEHOLDER
 
 
@@ -55,10 +56,22 @@ def identify(texts: pl.Series, settings: QuerySettings) -> pl.DataFrame:
 
 
 def stratum_of(text: pl.Expr, strata: Sequence[StratumSettings]) -> pl.Expr:
-    """The first stratum with a matching pattern; the last one when none matches."""
+    """The first stratum with a matching pattern; the last one when none matches.
+
+    Raises SettingsError naming the stratum when a pattern is no regular expression of Rust's syntax.
+    """
+    for stratum in strata:
+        for pattern in stratum.patterns:
+            try:
+                pl.Series([""]).str.contains(f"(?i){pattern}")
+            except pl.exceptions.ComputeError as error:
+                raise SettingsError(
+                    f"queries.strata: pattern {pattern!r} of {stratum.name!r} is no regular expression: "
+                    + " ".join(str(error).split())
+                ) from error
     chosen = pl.lit(strata[-1].name)
     for stratum in reversed(strata):
-        matches = pl.any_horizontal(*(text.str.contains(f"(?i){pattern}") for pattern in stratum.patterns))
+        matches = pl.any_horizontal(pl.lit(False), *(text.str.contains(f"(?i){p}") for p in stratum.patterns))
         chosen = pl.when(matches).then(pl.lit(stratum.name)).otherwise(chosen)
     return chosen
 
@@ -66,7 +79,8 @@ def stratum_of(text: pl.Expr, strata: Sequence[StratumSettings]) -> pl.Expr:
 def similar_pairs(left: pl.DataFrame, right: pl.DataFrame, *, threshold: float) -> pl.DataFrame:
     """Pairs (left_id, right_id, jaccard) whose sets of character bigrams overlap by at least `threshold`.
 
-    left, right: frames of id and normal (normalised texts). Exact, by prefix filtering: two sets of that overlap share
+    left, right: frames of id and normal (normalised texts); 0 < threshold <= 1. A frame against itself pairs every text
+    with itself too. Exact, by prefix filtering: two sets of that overlap share
     an element among their rarest few (Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
     Pairs whose words with Latin letters or digits differ are not similar however alike the rest: X5 is not X7.
     """
@@ -76,7 +90,7 @@ def similar_pairs(left: pl.DataFrame, right: pl.DataFrame, *, threshold: float) 
     for side, part in parts.items():
         ordered = part.join(rarity, on="gram").sort("id", "document_frequency", "gram")
         place = pl.int_range(pl.len()).over("id")
-        kept = pl.col("size") - (threshold * pl.col("size")).ceil() + 1
+        kept = pl.col("size") - (threshold * pl.col("size") - 1e-9).ceil() + 1
         prefixes[side] = ordered.filter(place < kept).select("id", "gram", "words")
     pairs = (
         prefixes["left"]

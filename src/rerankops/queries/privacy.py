@@ -172,7 +172,7 @@ _RANGE = re.compile(r"[1-9]\d*00 ?- ?[1-9]\d*00")
 
 
 def redact(texts: pl.Series, *, region: str) -> pl.DataFrame:
-    """Columns text (NFKC, invisible characters and personal data removed) and redactions (how many), in the order given.
+    """Columns text (NFKC, without invisible characters and personal data) and redactions (how many), order kept.
 
     region: where telephone numbers without a country code belong, as in ISO 3166 (`CN`). Raises SettingsError when
     there is no such region.

@@ -28,20 +28,27 @@ def stratified_sample(queries: pl.DataFrame, shares: Mapping[str, float], *, siz
 
 
 def allocate(available: Mapping[str, int], shares: Mapping[str, float], size: int) -> dict[str, int]:
-    """How many to take of each stratum: by largest remainders, never more than there are."""
+    """How many to take of each stratum: by largest remainders, never more than there are.
+
+    A stratum whose share is more than it has is taken whole; the others divide what that leaves, by their shares.
+    """
     taken = dict.fromkeys(available, 0)
-    left = min(size, sum(available.values()))
-    while left > 0:
-        open_strata = {name: shares[name] for name in available if taken[name] < available[name]}
+    open_strata = {name: shares[name] for name in available if shares[name] > 0 and available[name] > 0}
+    left = size
+    while open_strata:
         total = sum(open_strata.values())
-        if total <= 0:
-            break
         ideal = {name: left * share / total for name, share in open_strata.items()}
-        whole = {name: min(int(value), available[name] - taken[name]) for name, value in ideal.items()}
-        if not any(whole.values()):
-            name = max(ideal, key=lambda name: (ideal[name], name))
-            whole = {name: 1}
-        for name, number in whole.items():
-            taken[name] += number
-            left -= number
+        short = [name for name, number in ideal.items() if number >= available[name]]
+        if not short:
+            break
+        for name in short:
+            taken[name] = available[name]
+            left -= available[name]
+            del open_strata[name]
+    for name in open_strata:
+        taken[name] = int(ideal[name])
+    missing = left - sum(taken[name] for name in open_strata)
+    by_remainder = sorted(open_strata, key=lambda name: (taken[name] - ideal[name], -open_strata[name], name))
+    for name in by_remainder[:missing]:
+        taken[name] += 1
     return taken

@@ -5,6 +5,7 @@ Every error names the file and the line, so that the person who owns the file ca
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import zlib
@@ -16,7 +17,7 @@ import pyarrow as pa
 from upath import UPath
 
 from rerankops.errors import InputError, SettingsError
-from rerankops.records import FEEDBACK, GoldQuestion, Passage
+from rerankops.records import FEEDBACK, GRADES, GoldQuestion, Passage
 
 RAW_EVENT = pa.schema(
     [
@@ -37,6 +38,8 @@ def json_lines(location: str, *, setting: str) -> Iterator[tuple[str, dict[str, 
 
     Raises SettingsError when nothing is there, InputError naming file and line when a line is no JSON object.
     """
+    if not location:
+        raise SettingsError(f"setting {setting} names nothing: give a folder or a *.jsonl or *.jsonl.gz file")
     place = UPath(location)
     if place.is_dir():
         files = sorted((f for f in place.iterdir() if f.name.endswith((".jsonl", ".jsonl.gz"))), key=lambda f: f.name)
@@ -47,17 +50,23 @@ def json_lines(location: str, *, setting: str) -> Iterator[tuple[str, dict[str, 
     for file in files:
         try:
             data = file.read_bytes()
-            text = (gzip.decompress(data) if file.name.endswith(".gz") else data).decode("utf-8-sig")
+            data = gzip.decompress(data) if file.name.endswith(".gz") else data
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{file} cannot be read: {error}; is it complete?") from error
+        try:
+            text = data.removeprefix(codecs.BOM_UTF8).decode()
         except UnicodeDecodeError as error:
-            raise InputError(f"{file} is not UTF-8 at byte {error.start}; convert it and try again") from error
+            number = error.object.count(b"\n", 0, error.start) + 1
+            raise InputError(f"{file}:{number}: not UTF-8; convert the file and try again") from error
         for number, line in enumerate(text.split("\n"), start=1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+                json.dumps(row, ensure_ascii=False).encode() if "\\u" in line else None
+            except UnicodeEncodeError as error:
+                raise InputError(f"{file}:{number}: holds half of a surrogate pair, which is no text") from error
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{file}:{number}: not valid JSON ({error})") from error
             if not isinstance(row, dict):
                 raise InputError(f"{file}:{number}: expected an object, found {type(row).__name__}")
@@ -81,9 +90,9 @@ def read_events(location: str, *, since: datetime | None = None, until: datetime
                 "event_id": event_id,
                 "text": _text(place, row, "text"),
                 "issued_at": issued_at,
-                "source": str(row.get("source") or "query_log"),
-                "shown_passage_ids": list(row.get("shown_passage_ids") or []),
-                "clicked_passage_ids": list(row.get("clicked_passage_ids") or []),
+                "source": _text(place, row, "source", default="query_log"),
+                "shown_passage_ids": _texts(place, row, "shown_passage_ids"),
+                "clicked_passage_ids": _texts(place, row, "clicked_passage_ids"),
                 "feedback": feedback,
             },
         )
@@ -92,17 +101,17 @@ def read_events(location: str, *, since: datetime | None = None, until: datetime
 
 def read_corpus(location: str) -> pa.Table:
     """records.Passage. `doc_id` or `_id` (BEIR) may stand for passage_id; title and metadata may be absent."""
-    rows = []
+    rows, seen = [], dict[str, str]()
     for place, row in json_lines(location, setting="sources.corpus"):
         metadata = row.get("metadata") or {}
         if not isinstance(metadata, dict):
             raise InputError(f"{place}: metadata must be an object, found {type(metadata).__name__}")
         rows.append(
             {
-                "passage_id": _text(place, row, "passage_id", "doc_id", "_id"),
-                "title": str(row.get("title") or ""),
+                "passage_id": _new(place, _text(place, row, "passage_id", "doc_id", "_id"), "passage_id", seen),
+                "title": _text(place, row, "title", default=""),
                 "text": _text(place, row, "text"),
-                "metadata": [(str(key), str(value)) for key, value in sorted(metadata.items())],
+                "metadata": [(key, str(value)) for key, value in sorted(metadata.items()) if value is not None],
             }
         )
     if not rows:
@@ -112,20 +121,28 @@ def read_corpus(location: str) -> pa.Table:
 
 def read_gold(location: str) -> pa.Table:
     """records.GoldQuestion. Raises InputError when a question has neither accepted answers nor relevant passages."""
-    rows = []
+    rows, seen = [], dict[str, str]()
     for place, row in json_lines(location, setting="sources.gold"):
-        answers = [str(a) for a in row.get("accepted_answers") or row.get("answers") or []]
-        relevant = [str(p) for p in row.get("relevant_passage_ids") or row.get("relevant_doc_ids") or []]
+        answers = _texts(place, row, "accepted_answers", "answers", numbers=True)
+        relevant = _texts(place, row, "relevant_passage_ids", "relevant_doc_ids")
+        grades = row.get("relevant_grades")
+        if grades is not None and not (
+            isinstance(grades, list) and len(grades) == len(relevant) and all(grade in GRADES for grade in grades)
+        ):
+            raise InputError(
+                f"{place}: relevant_grades must be one of {list(GRADES)} for each of the {len(relevant)} relevant "
+                f"passages; it is {grades!r}"
+            )
         if not answers and not relevant:
             raise InputError(f"{place}: a gold question needs accepted_answers or relevant_passage_ids")
         rows.append(
             {
-                "question_id": _text(place, row, "question_id", "query_id", "_id"),
+                "question_id": _new(place, _text(place, row, "question_id", "query_id", "_id"), "question_id", seen),
                 "text": _text(place, row, "text"),
                 "accepted_answers": answers,
-                "stratum": str(row.get("stratum") or "all"),
+                "stratum": _text(place, row, "stratum", default="all"),
                 "relevant_passage_ids": relevant,
-                "relevant_grades": row.get("relevant_grades"),
+                "relevant_grades": grades,
             }
         )
     if not rows:
@@ -133,13 +150,36 @@ def read_gold(location: str) -> pa.Table:
     return GoldQuestion.table(rows)
 
 
-def _text(place: str, row: dict[str, Any], *names: str) -> str:
+def _new(place: str, value: str, name: str, seen: dict[str, str]) -> str:
+    if not value:
+        raise InputError(f"{place}: {name} is empty")
+    if value in seen:
+        raise InputError(f"{place}: {name} {value!r} was already given in {seen[value]}")
+    seen[value] = place
+    return value
+
+
+def _texts(place: str, row: dict[str, Any], *names: str, numbers: bool = False) -> list[str]:
+    """The list of texts under the first of the names that is there; [] when none is."""
+    name = next((name for name in names if row.get(name) is not None), names[0])
+    values = row.get(name) or []
+    if not isinstance(values, list):
+        raise InputError(f"{place}: {name} must be a list, found {type(values).__name__}")
+    for value in values:
+        if not isinstance(value, str) and not (numbers and type(value) in (int, float)):
+            raise InputError(f"{place}: {name} must hold texts, found {type(value).__name__}")
+    return [str(value) for value in values]
+
+
+def _text(place: str, row: dict[str, Any], *names: str, default: str | None = None) -> str:
     for name in names:
         value = row.get(name)
         if isinstance(value, str):
             return value
         if value is not None:
             raise InputError(f"{place}: {name} must be text, found {type(value).__name__}")
+    if default is not None:
+        return default
     raise InputError(f"{place}: {names[0]} is missing; the line has {sorted(row)}")
 
 
@@ -147,6 +187,6 @@ def _time(place: str, row: dict[str, Any]) -> datetime:
     value = _text(place, row, "issued_at")
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{place}: issued_at is {value!r}, expected ISO 8601 such as 2026-09-01T08:30:00Z") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

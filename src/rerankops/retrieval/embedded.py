@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from usearch.index import Index
 
 from rerankops.config import RetrievalSettings
-from rerankops.errors import ArtefactDamaged
+from rerankops.errors import ArtefactDamaged, InputError
 from rerankops.retrieval.analysis import terms
 from rerankops.retrieval.fusion import LEG
 
@@ -26,9 +26,14 @@ _DETERMINISTIC_UP_TO = 20_000
 
 
 def build(folder: Path, passages: pa.Table, vectors: NDArray[np.float32], settings: RetrievalSettings) -> None:
-    """Writes an index of `passages` (records.Passage, n rows) and `vectors` (n, d) into an empty folder."""
+    """Writes an index of `passages` (records.Passage, n rows) and `vectors` (n, d) into an empty folder.
+
+    Raises InputError when no passage has a word.
+    """
     titles, texts = passages["title"].to_pylist(), passages["text"].to_pylist()
     tokens = [terms(title) * settings.title_weight + terms(text) for title, text in zip(titles, texts, strict=True)]
+    if not any(tokens):
+        raise InputError(f"none of the {len(tokens)} passages has a letter or a digit; there is nothing to index")
     lexical = bm25s.BM25(k1=settings.bm25_k1, b=settings.bm25_b, method="lucene")
     lexical.index(tokens, show_progress=False)
     lexical.save(str(folder / "bm25"), show_progress=False)
@@ -48,7 +53,7 @@ class EmbeddedRetriever:
             self.passage_ids = np.array(json.loads((folder / "passage_ids.json").read_text()), dtype=object)
             self._lexical = bm25s.BM25.load(str(folder / "bm25"), load_corpus=False, mmap=True)
             self._graph = Index.restore(str(folder / "hnsw.usearch"), view=True)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ArtefactDamaged(
                 f"index {folder} cannot be opened: {error}; delete it and refresh the index"
             ) from error
@@ -75,7 +80,9 @@ class EmbeddedRetriever:
             return pl.DataFrame(schema=LEG)
         matches = self._graph.search(np.atleast_2d(vectors), k)
         keys, distances = np.atleast_2d(matches.keys), np.atleast_2d(matches.distances)
-        return self._leg(query_ids, keys.astype(np.int64), 1.0 - distances)
+        returned = np.arange(keys.shape[1]) < np.atleast_1d(matches.counts)[:, None]  # a poor graph may find fewer
+        rows = np.where(returned, keys, 0).astype(np.int64)
+        return self._leg(query_ids, rows, 1.0 - distances).filter(pl.Series(returned.ravel()))
 
     def _leg(self, query_ids: Sequence[str], rows: NDArray[np.int64], scores: NDArray[np.float64]) -> pl.DataFrame:
         count, k = rows.shape

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rerankops.config import EncoderSettings
 from rerankops.errors import ArtefactDamaged
 from rerankops.retrieval.models import resolve, unavailable
+from rerankops.retrieval.quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Encoder:
     def _model(self) -> Any:
         from sentence_transformers import SentenceTransformer
 
+        quiet()
         path = resolve(self.settings.model, setting="encoder.model")
         try:
             model = SentenceTransformer(path, device=self.settings.device, model_kwargs={"use_safetensors": True})
@@ -117,7 +119,7 @@ class Encoder:
                 kept = np.array(special[index]) == 0
                 tokens[offsets[index] : offsets[index + 1]] = states[row, : len(kept)][kept]
         if vectors is None or tokens is None:
-            size = int(model.get_sentence_embedding_dimension())
+            size = int(model.get_embedding_dimension())
             vectors, tokens = np.zeros((0, size), dtype=np.float32), np.zeros((0, size), dtype=np.float16)
         return EncodedTexts(vectors, tokens, offsets)
 
@@ -128,5 +130,9 @@ def joined(title: str, text: str) -> str:
 
 
 def _position_limit(model: Any) -> int:
-    positions = getattr(model[0].auto_model.config, "max_position_embeddings", None)
-    return int(positions) if positions else 1 << 20
+    """How many tokens the model has positions for; the RoBERTa family numbers them from its padding id + 1."""
+    config = model[0].auto_model.config
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions:
+        return 1 << 20
+    return int(positions) - (int(config.pad_token_id) + 1 if "roberta" in config.model_type else 0)

@@ -40,8 +40,10 @@ def resolve(name: str | None, *, setting: str) -> str:
 
 
 def unavailable(name: str, setting: str, error: Exception) -> ModelUnavailable:
-    """The one line to show when a hub name could not be fetched or loaded."""
+    """The one line to show when a folder could not be loaded or a hub name could not be fetched."""
     first = " ".join(str(error).split())[:160]
+    if Path(name).is_dir():
+        return ModelUnavailable(f"{setting}: the model in folder {name} cannot be loaded ({first})")
     return ModelUnavailable(
         f"{setting}: model {name!r} is not on this machine and could not be fetched ({first}); "
         "connect to the hub, or name a local folder"

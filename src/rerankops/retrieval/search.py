@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from rerankops.config import RetrievalSettings
 from rerankops.retrieval.fusion import reciprocal_rank_fusion
 
+_SAME_NEARNESS = 1e-6
+"""Cosines that differ by less are equal up to the rounding of float32."""
+
 
 class Retriever(Protocol):
     """What a backend offers: two legs, each a frame of fusion.LEG."""
@@ -46,18 +49,22 @@ def recall_against_exact(
 ) -> float:
     """Share of the k exact nearest neighbours that the dense leg returns, over sampled passages as queries.
 
+    A returned passage counts when it is as near as the k-th exact neighbour: among equally near passages (repeated
+    boilerplate) any choice is right.
+
     corpus: (n, d) float32, each of length 1. Exact search is a blocked matrix product and needs no server.
     """
     rows = np.sort(np.random.default_rng(seed).choice(len(corpus), size=min(sample, len(corpus)), replace=False))
     k = min(k, len(corpus))
-    names = np.array(passage_ids, dtype=object)
+    position = {name: row for row, name in enumerate(passage_ids)}
     found = retriever.dense([str(row) for row in rows], corpus[rows], k=k)
     returned = {name: set(ids) for name, ids in found.group_by("query_id").agg("passage_id").iter_rows()}
     hits = 0
     for start in range(0, len(rows), 256):
         block = rows[start : start + 256]
-        nearest = np.argpartition(-(corpus[block] @ corpus.T), k - 1, axis=1)[:, :k]
-        hits += sum(
-            len(returned.get(str(row), set()) & set(names[near])) for row, near in zip(block, nearest, strict=True)
-        )
+        nearness = corpus[block] @ corpus.T
+        farthest = np.partition(nearness, -k, axis=1)[:, -k]
+        for row, near, limit in zip(block, nearness, farthest, strict=True):
+            ids = [position[name] for name in returned.get(str(row), ())]
+            hits += min(k, int((near[ids] >= limit - _SAME_NEARNESS).sum()))
     return hits / (len(rows) * k)

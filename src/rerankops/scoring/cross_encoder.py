@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rerankops.errors import SettingsError
 from rerankops.retrieval.models import unavailable
+from rerankops.retrieval.quiet import quiet
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -55,6 +56,7 @@ def load(path: str, *, max_length: int, device: str | None = None, head: Head = 
     """
     from sentence_transformers import CrossEncoder
 
+    quiet()
     own = has_ranking_head(path)
     ours = _is_ours(Path(path))
     if head == "maxsim" and own and not ours:

@@ -85,7 +85,8 @@ def test_every_passage_says_which_car_it_is_for_and_that_it_is_simulated(full: W
         metadata = dict(row["metadata"])
         assert metadata["simulated"] == "true"
         assert metadata["trim"] in cars[metadata["model"]]
-        assert metadata["section"] and metadata["topic"]
+        assert metadata["section"]
+        assert metadata["topic"]
         assert metadata["model"] in row["title"]
 
 

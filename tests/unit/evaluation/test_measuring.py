@@ -24,14 +24,21 @@ PASSAGES = Passage.table(
     ]
 )
 GOLD = GoldQuestion.table(
-    [
-        {"question_id": "q1", "text": "后备箱容积多少", "accepted_answers": ["450L"], "stratum": "numeric", "relevant_passage_ids": ["s5"]},
-        {"question_id": "q2", "text": "怎么关闭ESP", "accepted_answers": ["长按<ESP OFF>键"], "stratum": "procedure", "relevant_passage_ids": ["esp"]},
-        {"question_id": "q3", "text": "机油多少升", "accepted_answers": ["4.5L"], "stratum": "numeric", "relevant_passage_ids": []},
-        {"question_id": "q4", "text": "有什么亮点", "accepted_answers": [], "stratum": "summary", "relevant_passage_ids": ["e3", "s5"]},
-        {"question_id": "q5", "text": "胎压多少", "accepted_answers": ["250kPa"], "stratum": "numeric", "relevant_passage_ids": ["oil"]},
-    ]
-)  # fmt: skip
+    {
+        "question_id": question,
+        "text": text,
+        "accepted_answers": accepted,
+        "stratum": stratum,
+        "relevant_passage_ids": relevant,
+    }
+    for question, text, accepted, stratum, relevant in (
+        ("q1", "后备箱容积多少", ["450L"], "numeric", ["s5"]),
+        ("q2", "怎么关闭ESP", ["长按<ESP OFF>键"], "procedure", ["esp"]),
+        ("q3", "机油多少升", ["4.5L"], "numeric", []),
+        ("q4", "有什么亮点", [], "summary", ["e3", "s5"]),
+        ("q5", "胎压多少", ["250kPa"], "numeric", ["oil"]),
+    )
+)
 READER = ExtractiveReader(max_answer_characters=15, rank_decay=0.5)
 
 

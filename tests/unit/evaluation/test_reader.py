@@ -18,12 +18,14 @@ LUMEN = (
 ORION = ("辰光 E3 > 技术参数", "车身长度为4280毫米。后备箱容积为320升，后排座椅放倒后为1100升。电池容量为58 kWh。")
 ESP = (
     "星澜 S5 > 驾驶辅助 > ESP",
-    "ESP在车辆启动时自动打开。如需关闭ESP，请长按中控台上的ESP OFF键三秒，仪表显示黄色指示灯。再次短按该键即可重新开启ESP。",
+    "ESP在车辆启动时自动打开。如需关闭ESP，请长按中控台上的ESP OFF键三秒，仪表显示黄色指示灯。"
+    "再次短按该键即可重新开启ESP。",
 )
 OIL = ("星澜 S5 > 保养", "发动机机油容量为4.5升，请使用0W-20全合成机油。每行驶10,000公里或12个月更换一次机油。")
 NEWTON = (
     "Isaac Newton",
-    "Sir Isaac Newton was an English mathematician. He published the Principia in 1687. He died in London on 20 March 1726.",
+    "Sir Isaac Newton was an English mathematician. He published the Principia in 1687. "
+    "He died in London on 20 March 1726.",
 )
 
 

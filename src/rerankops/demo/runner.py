@@ -1,0 +1,200 @@
+"""The demo: the whole loop over the fictional world, through the project's own Airflow DAGs.
+
+Each DAG runs to its end in a process of its own (scripts/run_dag.py, Airflow without a scheduler); between collecting a
+batch and ingesting it the simulated people do their work. Everything lands under `.rerankops/` of the checkout, where
+`make up` shows it. Run again it finds every artefact there and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from rerankops import config
+from rerankops.config.loading import config_folder
+from rerankops.demo import people
+from rerankops.demo.world import World, build
+from rerankops.errors import RerankopsError, SettingsError
+from rerankops.pipeline import reporting
+from rerankops.pipeline.context import Context
+from rerankops.pipeline.flows import Tell
+from rerankops.pipeline.incumbent import registry
+from rerankops.records import AnnotationTask, QueryEvent
+from rerankops.workspace import Address, Workspace
+
+SEED = 20260901
+FIRST_DAY = datetime(2026, 9, 1, tzinfo=UTC)
+ROUND = timedelta(days=14)
+"""The log covers four weeks: a round each for two rounds."""
+ROUNDS = 2
+
+
+class DagFailed(RerankopsError):
+    """A DAG run did not succeed."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round came to. verdicts: outcome and folder of each delivery. promotion: see promotion.promote."""
+
+    batch: Address
+    verdicts: list[dict[str, Any]]
+    decision: Address
+    ladder: dict[str, Any]
+    promotion: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where a demo lives. root: the folder that holds (or will hold) `.rerankops`."""
+
+    root: Path
+    size: Literal["full", "small"] = "full"
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".rerankops"
+
+    def environment(self) -> dict[str, str]:
+        """The settings that tell the DAGs' tasks where the demo's world is; also written to `.rerankops/demo.env`."""
+        world = self.state / "demo"
+        return {
+            "RERANKOPS_CONFIG": "demo",
+            "RERANKOPS__WORKSPACE__ROOT": str(self.state / "workspace"),
+            "RERANKOPS__SOURCES__CORPUS": str(world / "corpus.jsonl"),
+            "RERANKOPS__SOURCES__GOLD": str(world / "gold.jsonl"),
+            "RERANKOPS__SOURCES__QUERY_LOG": str(world / "query-log"),
+            "RERANKOPS__ANNOTATION__OUTBOX": str(self.state / "annotation" / "outbox"),
+            "RERANKOPS__ANNOTATION__INBOX": str(self.state / "annotation" / "inbox"),
+        } | {key: value for key, value in os.environ.items() if key.startswith(config.loading.PREFIX)}
+
+    def context(self) -> Context:
+        settings = config.load("demo", environ=self.environment())
+        return Context(settings, Workspace(settings.workspace.root))
+
+
+def run(demo: Demo, *, rounds: int, tell: Tell) -> list[Round]:
+    """Runs the loop `rounds` times, a batch each. Raises DagFailed, naming the log, when a DAG run fails."""
+    if not 1 <= rounds <= ROUNDS:
+        raise SettingsError(f"--rounds is {rounds}; the demo's log is good for 1 to {ROUNDS}")
+    tell("write the fictional world: manual, gold questions, query log")
+    world = build(SEED, demo.size)
+    _write(demo, world)
+    tell("refresh_corpus_index")
+    _dag(demo, "refresh_corpus_index")
+    return [_round(demo, world, number, tell) for number in range(rounds)]
+
+
+def _round(demo: Demo, world: World, number: int, tell: Tell) -> Round:
+    here, prefix = demo.context(), f"round {number + 1}: " if number else ""
+    since, until = FIRST_DAY + number * ROUND, FIRST_DAY + (number + 1) * ROUND
+    tell(f"{prefix}collect_annotation_batch")
+    sent = _dag(demo, "collect_annotation_batch", {"since": since.isoformat(), "until": until.isoformat()})
+    batch = sent["make_annotation_batch"]
+    tell(f"{prefix}five simulated annotators label the batch")
+    _label(demo, world, here, batch, interrupted=number == 0)
+    tell(f"{prefix}ingest_annotations")
+    _dag(demo, "ingest_annotations")
+    tell(f"{prefix}retrain_reranker")
+    retrained = _dag(demo, "retrain_reranker")
+    decision = retrained["decide"]
+    _, _, evaluation = here.workspace.manifest(decision).inputs
+    return Round(
+        batch=batch,
+        verdicts=_verdicts(here, batch),
+        decision=decision,
+        ladder=reporting.full_ladder(here, evaluation, decision),
+        promotion=retrained["promote"],
+    )
+
+
+def champion_version(demo: Demo) -> str | None:
+    """The registry's champion after the demo."""
+    current = registry(demo.context()).champion()
+    return current.version if current else None
+
+
+def _write(demo: Demo, world: World) -> None:
+    folder = demo.state / "demo"
+    (folder / "query-log").mkdir(parents=True, exist_ok=True)
+    passages = [row | {"metadata": dict(row["metadata"])} for row in world.passages.to_pylist()]
+    _write_lines(folder / "corpus.jsonl", passages)
+    _write_lines(folder / "gold.jsonl", world.gold.to_pylist())
+    days: dict[str, list[dict[str, Any]]] = {}
+    for event in world.events:
+        days.setdefault(str(event["issued_at"])[:10], []).append(event)
+    for day, events in days.items():
+        _write_lines(folder / "query-log" / f"{day}.jsonl", events)
+    lines = [f"{key}={value}" for key, value in demo.environment().items()]
+    _replace(demo.state / "demo.env", "\n".join(lines) + "\n")
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    _replace(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _label(demo: Demo, world: World, here: Context, batch: Address, *, interrupted: bool) -> None:
+    tasks = here.workspace.read(batch, AnnotationTask)
+    events = [address for address, found in here.workspace.lineage(batch).items() if found.kind == QueryEvent.name]
+    annotations = people.label(
+        world,
+        tasks,
+        here.workspace.read(events[0], QueryEvent),
+        annotators_per_task=here.settings.annotation.annotators_per_task,
+        seed=SEED,
+    )
+    people.deliver(annotations, Path(here.settings.annotation.inbox), interrupted=interrupted)
+
+
+def _verdicts(here: Context, batch: Address) -> list[dict[str, Any]]:
+    found = []
+    for name in here.workspace.refs("verdicts"):
+        address = here.workspace.require(name, "")
+        manifest = here.workspace.manifest(address)
+        if batch in manifest.inputs or not manifest.counts["accepted"]:
+            outcome = "accepted" if manifest.counts["accepted"] else "quarantined"
+            found.append({"outcome": outcome, "folder": str(here.workspace.root / "objects" / address)})
+    return sorted(found, key=lambda verdict: verdict["outcome"])
+
+
+def _dag(demo: Demo, dag_id: str, conf: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Runs a DAG to its end and returns what its tasks returned, by task id."""
+    script = config_folder().parent / "scripts" / "run_dag.py"
+    if not script.is_file():
+        raise SettingsError(f"the demo runs the DAGs of a checkout and {script} is not there; clone the repository")
+    logs = demo.state / "demo" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    log, returned = logs / f"{dag_id}.log", logs / f"{dag_id}.json"
+    command = [sys.executable, str(script), dag_id, "--root", str(demo.root), "--conf", json.dumps(conf or {})]
+    with log.open("wb") as stream:
+        done = subprocess.run(
+            [*command, "--returned", str(returned)],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **demo.environment()},
+            check=False,
+        )
+    if done.returncode:
+        raise DagFailed(f"{dag_id} failed: {_cause(log)}; its log is {log}")
+    values: dict[str, Any] = json.loads(returned.read_text(encoding="utf-8"))
+    return values
+
+
+def _cause(log: Path) -> str:
+    """The last line that names an error, else the last line."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    named = [line for line in lines if "Error" in line.split(":")[0] or line.startswith("rerankops.")]
+    return (named or lines or ["no output"])[-1][:400]

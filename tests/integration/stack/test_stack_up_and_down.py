@@ -1,0 +1,149 @@
+"""`make up` and `make down` for real: Airflow and MLflow on free ports, in a folder of their own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+DAG = """
+import os
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def greet():
+    @task(pool="gpu")
+    def say():
+        wanted = ("RERANKOPS_CONFIG", "RERANKOPS__SOURCES__CORPUS")
+        return {name: os.environ[name] for name in wanted} | {"cwd": os.getcwd()}
+
+    say()
+
+greet()
+"""
+
+
+@dataclass(frozen=True)
+class Running:
+    root: Path
+    environment: dict[str, str]
+
+    def stack(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, PROJECT / "scripts" / "stack.py", command, "--root", self.root],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def airflow(self) -> httpx.Client:
+        url = f"http://127.0.0.1:{self.environment['RERANKOPS_AIRFLOW_PORT']}"
+        password = json.loads((self.root / ".rerankops/airflow/passwords.json").read_text())["admin"]
+        client = httpx.Client(base_url=url, trust_env=False, timeout=60)
+        token = client.post("/auth/token", json={"username": "admin", "password": password})
+        client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+        return client
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def processes_in(root: Path) -> list[str]:
+    """Commands of live processes that work in `root`, from the system, not from what stack.py believes."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and (folder / "cwd").readlink().is_relative_to(root):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    root = tmp_path_factory.mktemp("a project")
+    (root / "dags").mkdir()
+    (root / "plugins").mkdir()
+    (root / ".rerankops").mkdir()
+    (root / "dags" / "greet.py").write_text(DAG)
+    (root / ".rerankops" / "demo.env").write_text("RERANKOPS__SOURCES__CORPUS=/somewhere/corpus.jsonl\n")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("RERANKOPS", "AIRFLOW"))}
+    ports = {"RERANKOPS_AIRFLOW_PORT": str(free_port()), "RERANKOPS_MLFLOW_PORT": str(free_port())}
+    one = Running(root, {**own, **ports})
+    started = one.stack("up")
+    try:
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield one
+    finally:
+        one.stack("down")
+
+
+def test_a_run_triggered_over_rest_succeeds_with_the_demos_environment(running: Running) -> None:
+    with running.airflow() as client:
+        deadline = time.monotonic() + 60
+        while client.get("/api/v2/dags/greet").status_code == httpx.codes.NOT_FOUND and time.monotonic() < deadline:
+            time.sleep(1)
+        triggered = client.post("/api/v2/dags/greet/dagRuns", json={"logical_date": None})
+        assert triggered.status_code == httpx.codes.OK, triggered.text
+        run = f"/api/v2/dags/greet/dagRuns/{triggered.json()['dag_run_id'].replace('+', '%2B')}"
+        while (state := client.get(run).json()["state"]) not in {"success", "failed"} and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert state == "success"
+        value = client.get(f"{run}/taskInstances/say/xcomEntries/return_value").json()["value"]
+        pools = {pool["name"]: pool["slots"] for pool in client.get("/api/v2/pools").json()["pools"]}
+    said = value if isinstance(value, dict) else json.loads(value)
+    assert said == {
+        "RERANKOPS_CONFIG": "demo",
+        "RERANKOPS__SOURCES__CORPUS": "/somewhere/corpus.jsonl",
+        "cwd": str(running.root),
+    }
+    assert pools["gpu"] == pools["registry"] == 1
+
+
+def test_mlflow_answers_and_keeps_its_store_beside_the_workspace(running: Running) -> None:
+    url = f"http://127.0.0.1:{running.environment['RERANKOPS_MLFLOW_PORT']}"
+    assert httpx.get(f"{url}/health", trust_env=False, timeout=30).status_code == httpx.codes.OK
+    assert (running.root / ".rerankops/mlflow/mlflow.db").is_file()
+
+
+def test_the_api_wants_a_login(running: Running) -> None:
+    url = f"http://127.0.0.1:{running.environment['RERANKOPS_AIRFLOW_PORT']}"
+    assert httpx.get(f"{url}/api/v2/dags", trust_env=False, timeout=30).status_code == httpx.codes.UNAUTHORIZED
+
+
+def test_up_again_says_that_it_runs_and_starts_nothing(running: Running) -> None:
+    before = (running.root / ".rerankops/stack.json").read_text()
+    again = running.stack("up")
+    assert again.returncode == 0
+    assert "running already" in again.stdout
+    assert (running.root / ".rerankops/stack.json").read_text() == before
+    assert running.stack("status").returncode == 0
+
+
+def test_up_of_another_project_on_the_same_port_says_which_variable_to_set(running: Running, tmp_path: Path) -> None:
+    refused = Running(tmp_path, running.environment).stack("up")
+    assert refused.returncode == 1
+    assert "set RERANKOPS_AIRFLOW_PORT" in refused.stderr
+    assert not processes_in(tmp_path)
+
+
+def test_down_leaves_no_process_and_down_again_is_harmless(running: Running) -> None:
+    assert processes_in(running.root)
+    stopped = running.stack("down")
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert processes_in(running.root) == []
+    assert not (running.root / ".rerankops/stack.json").exists()
+    again = running.stack("down")
+    assert (again.returncode, again.stdout) == (0, "The stack is not running.\n")
