@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -279,9 +280,10 @@ def print_ladder(document: dict[str, Any]) -> None:
     """The ladder as a table: accuracy with its interval, strata, ranking metrics."""
     rows = document["systems"]
     strata = sorted({name for row in rows for name in row["strata"]})
-    table = Table(title=f"The ladder, {rows[0]['n']} gold questions")
+    table = Table(title=f"The ladder, {rows[0]['n']} gold questions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("system", no_wrap=True)
-    for name in ("accuracy", "95 %", *strata, "MRR@10", "NDCG@10", "R@1", "R@6", "ms/query"):
+    shown = strata if len(strata) > 1 else []
+    for name in ("accuracy", "95 %", *shown, "MRR@10", "NDCG@10", "R@1", "R@6", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         interval = row["accuracy_interval"]
@@ -289,7 +291,7 @@ def print_ladder(document: dict[str, Any]) -> None:
             row["name"],
             _share(row["accuracy"]),
             f"{_share(interval[0])}–{_share(interval[1])}" if interval else "–",
-            *(_share(row["strata"].get(name, {}).get("accuracy")) for name in strata),
+            *(_share(row["strata"].get(name, {}).get("accuracy")) for name in shown),
             *(_share(row[name], 3, 1) for name in ("mrr@10", "ndcg@10", "recall@1", "recall@6")),
             f"{row['milliseconds_per_query']:.1f}",
         )
@@ -308,7 +310,7 @@ def _stages(context: Any, address: str) -> None:
 
 def print_stages(found: list[dict[str, Any]]) -> None:
     """Every stage with its seconds and counts."""
-    table = Table(title="Stages")
+    table = Table(title="Stages", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("stage", no_wrap=True)
     table.add_column("seconds", justify="right")
     table.add_column("counts")

@@ -63,7 +63,8 @@ def json_lines(location: str, *, setting: str) -> Iterator[tuple[str, dict[str, 
                 continue
             try:
                 row = json.loads(line)
-                json.dumps(row, ensure_ascii=False).encode() if "\\u" in line else None
+                if "\\u" in line:
+                    json.dumps(row, ensure_ascii=False).encode()
             except UnicodeEncodeError as error:
                 raise InputError(f"{file}:{number}: holds half of a surrogate pair, which is no text") from error
             except (ValueError, RecursionError) as error:
@@ -174,9 +175,9 @@ def _texts(place: str, row: dict[str, Any], *names: str, numbers: bool = False) 
 def _text(place: str, row: dict[str, Any], *names: str, default: str | None = None) -> str:
     for name in names:
         value = row.get(name)
-        if isinstance(value, str):
+        if isinstance(value, str) and (value or default is None):
             return value
-        if value is not None:
+        if value is not None and value != "":
             raise InputError(f"{place}: {name} must be text, found {type(value).__name__}")
     if default is not None:
         return default

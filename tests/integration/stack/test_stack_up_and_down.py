@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +46,14 @@ class Running:
             timeout=300,
         )
 
-    def airflow(self) -> httpx.Client:
+    @contextmanager
+    def airflow(self) -> Iterator[httpx.Client]:
         url = f"http://127.0.0.1:{self.environment['RERANKOPS_AIRFLOW_PORT']}"
         password = json.loads((self.root / ".rerankops/airflow/passwords.json").read_text())["admin"]
-        client = httpx.Client(base_url=url, trust_env=False, timeout=60)
-        token = client.post("/auth/token", json={"username": "admin", "password": password})
-        client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-        return client
+        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+            token = client.post("/auth/token", json={"username": "admin", "password": password})
+            client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+            yield client
 
 
 def free_port() -> int:
@@ -147,3 +149,15 @@ def test_down_leaves_no_process_and_down_again_is_harmless(running: Running) -> 
     assert not (running.root / ".rerankops/stack.json").exists()
     again = running.stack("down")
     assert (again.returncode, again.stdout) == (0, "The stack is not running.\n")
+
+
+def test_a_part_that_dies_ends_up_with_its_last_words_and_nothing_left(running: Running, tmp_path: Path) -> None:
+    ports = {"RERANKOPS_AIRFLOW_PORT": str(free_port()), "RERANKOPS_MLFLOW_PORT": str(free_port())}
+    (tmp_path / ".rerankops/mlflow").mkdir(parents=True)
+    (tmp_path / ".rerankops/mlflow/mlflow.db").write_text("this is no database " * 100)
+    failed = Running(tmp_path, {**running.environment, **ports}).stack("up")
+    assert failed.returncode == 1
+    assert "mlflow ended with code" in failed.stderr
+    assert "file is not a database" in failed.stderr
+    assert processes_in(tmp_path) == []
+    assert not (tmp_path / ".rerankops/stack.json").exists()
