@@ -6,8 +6,9 @@ The first call creates `.rerankops/airflow` (the AIRFLOW_HOME) with its secrets 
 readable by its owner alone; later calls read them. Airflow itself is never imported here.
 
 DAGs are not paused when they are created: Airflow leaves a manual run of a paused DAG queued for ever, and a person who
-triggers a DAG wants it to run. Nothing starts by itself on `make up`: schedules have catchup=False, so a cron schedule
-first fires at its next due time, and asset schedules wait for an asset event.
+triggers a DAG wants it to run. What `make up` then starts by itself depends on the DAG: catchup=False spares the old
+runs but not the latest, so a cron DAG with a start_date in the past runs once as soon as it is first seen; one without
+a start_date waits for its next due time, unless the last was moments ago (both seen on 3.3.2).
 """
 
 from __future__ import annotations

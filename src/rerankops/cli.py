@@ -5,13 +5,14 @@ Exit status: 0 done, 2 something a person has to act on (one line says what), 1 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich import box
@@ -37,8 +38,20 @@ def main() -> None:
     try:
         app()
     except RerankopsError as error:
-        print(f"rerankops: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE or error.filename is None:
+            raise
+        _refuse(f"{error.filename}: {error.strerror}")
+
+
+_OF_THE_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+"""What the file system refuses whatever we do: no right, no room, a file where a folder is wanted."""
+
+
+def _refuse(words: str) -> NoReturn:
+    print(f"rerankops: {' '.join(words.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 @app.command()

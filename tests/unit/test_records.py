@@ -81,7 +81,7 @@ def test_a_repeated_key_is_refused_and_shown() -> None:
     row = {"query_id": "q", "passage_id": "p", "query_text": "t", "stratum": "s", "grade": 1, "confidence": 1.0}
     row |= {"annotator_count": 1, "origin": "human"}
     assert Judgment.table([row, {**row, "origin": "teacher"}]).num_rows == 2
-    with pytest.raises(SchemaMismatch, match="1 repeated key.*'query_id': 'q', 'passage_id': 'p', 'origin': 'human'"):
+    with pytest.raises(SchemaMismatch, match=r"1 repeated key.*'query_id': 'q', 'passage_id': 'p', 'origin': 'human'"):
         Judgment.table([row, {**row, "grade": 2}])
 
 

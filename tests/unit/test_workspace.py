@@ -133,7 +133,7 @@ def test_a_table_that_breaks_its_record_is_not_stored(local: Workspace) -> None:
 
 def test_what_was_never_published_is_missing(workspace: Workspace) -> None:
     for read in (workspace.manifest, workspace.read_document, lambda a: workspace.read(a, Passage), workspace.lineage):
-        with pytest.raises(ArtefactMissing, match="no artefact passages/00 in workspace .*; run the step"):
+        with pytest.raises(ArtefactMissing, match=r"no artefact passages/00 in workspace .*; run the step"):
             read("passages/00")
     with pytest.raises(ArtefactMissing, match="has no 'corpus' yet; run refresh_corpus first"):
         workspace.require("corpus", "run refresh_corpus first")

@@ -68,7 +68,7 @@ class EncoderSettings(Section):
 
 
 class RetrievalSettings(Section):
-    backend: Literal["embedded", "elasticsearch"]
+    backend: Literal["embedded"]
     bm25_k: Count
     dense_k: Count
     rrf_k: Count

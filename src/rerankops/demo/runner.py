@@ -88,7 +88,7 @@ def run(demo: Demo, *, rounds: int, tell: Tell) -> list[Round]:
     world = build(SEED, demo.size)
     _write(demo, world)
     tell("refresh_corpus_index")
-    _dag(demo, "refresh_corpus_index")
+    run_dag(demo, "refresh_corpus_index")
     return [_round(demo, world, number, tell) for number in range(rounds)]
 
 
@@ -96,14 +96,14 @@ def _round(demo: Demo, world: World, number: int, tell: Tell) -> Round:
     here, prefix = demo.context(), f"round {number + 1}: " if number else ""
     since, until = FIRST_DAY + number * ROUND, FIRST_DAY + (number + 1) * ROUND
     tell(f"{prefix}collect_annotation_batch")
-    sent = _dag(demo, "collect_annotation_batch", {"since": since.isoformat(), "until": until.isoformat()})
+    sent = run_dag(demo, "collect_annotation_batch", {"since": since.isoformat(), "until": until.isoformat()})
     batch = sent["make_annotation_batch"]
     tell(f"{prefix}five simulated annotators label the batch")
     _label(demo, world, here, batch, interrupted=number == 0)
     tell(f"{prefix}ingest_annotations")
-    _dag(demo, "ingest_annotations")
+    run_dag(demo, "ingest_annotations")
     tell(f"{prefix}retrain_reranker")
-    retrained = _dag(demo, "retrain_reranker")
+    retrained = run_dag(demo, "retrain_reranker")
     decision = retrained["decide"]
     _, _, evaluation = here.workspace.manifest(decision).inputs
     return Round(
@@ -170,7 +170,7 @@ def _verdicts(here: Context, batch: Address) -> list[dict[str, Any]]:
     return sorted(found, key=lambda verdict: verdict["outcome"])
 
 
-def _dag(demo: Demo, dag_id: str, conf: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def run_dag(demo: Demo, dag_id: str, conf: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Runs a DAG to its end and returns what its tasks returned, by task id."""
     script = config_folder().parent / "scripts" / "run_dag.py"
     if not script.is_file():

@@ -20,7 +20,7 @@ from rerankops.annotation.channel import Delivery, FileChannel, read
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.incumbent import incumbent_order
-from rerankops.pipeline.queries import gold_texts
+from rerankops.pipeline.queries import gold_texts, mark_asked
 from rerankops.queries.normalise import near_to
 from rerankops.records import Annotation, AnnotationTask, Candidate, Judgment, Passage, Query
 from rerankops.workspace import Address
@@ -71,7 +71,9 @@ def make_annotation_batch(context: Context, queries: Address, candidates: Addres
 def send_batch(context: Context, batch: Address) -> str:
     """Hands the batch to people through the channel; sending it again changes nothing. Returns where it went."""
     tasks = context.workspace.read(batch, AnnotationTask)
-    return _channel(context).send(tasks["batch_id"][0].as_py(), tasks)
+    place = _channel(context).send(tasks["batch_id"][0].as_py(), tasks)
+    mark_asked(context, context.workspace.manifest(batch).inputs[0])
+    return place
 
 
 @step

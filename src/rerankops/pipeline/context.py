@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from rerankops import config
 from rerankops.config import Settings
+from rerankops.errors import SettingsError
 from rerankops.records import Record
 from rerankops.workspace import Address, Workspace
 
@@ -82,8 +84,18 @@ class Context:
         )
 
     def with_settings(self, tree: Mapping[str, Any]) -> Context:
-        """The same workspace under another, complete settings tree (the one that a plan froze)."""
-        return Context(Settings.model_validate(tree), self.workspace)
+        """The same workspace under another, complete settings tree (the one that a plan froze).
+
+        Raises SettingsError naming the settings that are out of range.
+        """
+        try:
+            return Context(Settings.model_validate(tree), self.workspace)
+        except ValidationError as error:
+            problems = [
+                f"setting {'.'.join(map(str, one['loc']))!r} is {one['input']!r}: {one['msg']}"
+                for one in error.errors()
+            ]
+            raise SettingsError("; ".join(problems)) from error
 
     def local(self, *parts: str) -> Path:
         """A local path beside the artefacts, for what is no artefact: the MLflow store, locks, scratch."""
@@ -95,7 +107,11 @@ class Context:
 def load(overlay: str | Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Context:
     """The context that the environment, an overlay and overrides describe. Raises SettingsError."""
     settings = config.load(overlay, overrides=overrides)
-    return Context(settings, Workspace(settings.workspace.root))
+    root = settings.workspace.root
+    try:
+        return Context(settings, Workspace(root))
+    except (ValueError, ImportError) as error:  # fsspec knows no such protocol, or its package is not installed
+        raise SettingsError(f"setting workspace.root is {root!r}: {error}") from error
 
 
 def step(function: Callable[Concatenate[Context, P], R]) -> Callable[..., R]:

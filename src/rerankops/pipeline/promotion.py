@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from rerankops.errors import PromotionRefused
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.evaluation import read_decision, read_outcomes, write_json
-from rerankops.pipeline.incumbent import registry
+from rerankops.pipeline.incumbent import champion, registry
 from rerankops.pipeline.reporting import full_ladder
 from rerankops.pipeline.training import read_plan
 from rerankops.records import GoldQuestion, Passage
@@ -66,6 +67,9 @@ def promote(context: Context, decision: Address) -> dict[str, Any]:
 @step
 def roll_back(context: Context, reason: str, actor: str | None = None) -> dict[str, Any]:
     """Champion and previous change places. Raises PromotionRefused when there is no previous champion."""
+    if champion(context) is None:  # asked first, so that no registry is made to find that out
+        name = context.settings.registry.model_name
+        raise PromotionRefused(f"model {name!r} has no champion, so there is nothing to roll back")
     version = registry(context).rollback(reason, actor=actor or getpass.getuser())
     log.info("rolled back to version %s", version.version)
     return {"version": version.version, "ranker": version.ranker_address, "reason": reason}

@@ -18,18 +18,21 @@ from rerankops.records import Candidate, GoldQuestion, Query, QueryEvent
 from rerankops.workspace import Address
 
 EVENTS = "events"
-"""Reference: the newest events pulled; their latest time is where the next pull without a window starts."""
+"""Reference: the newest events dealt with; their latest time is where the next pull without a window starts. It moves
+when the batch made of them is out, so that a run that fails before that loses none."""
 
 
 @step
 def pull_events(context: Context, since: str | None = None, until: str | None = None) -> Address | None:
     """Events with since <= issued_at < until, personal data removed before anything is stored.
 
-    since, until: ISO 8601; without since, everything after the newest event pulled so far. None when there is nothing.
+    since, until: ISO 8601; without since, everything after the newest event dealt with. None when there is nothing.
     """
     settings = context.settings
     events = read_events(
-        settings.sources.query_log or "", since=_moment(since) or _watermark(context), until=_moment(until)
+        settings.sources.query_log or "",
+        since=_moment("since", since) or _watermark(context),
+        until=_moment("until", until),
     )
     if not events.num_rows:
         log.info("pull_events: no events in the window")
@@ -44,13 +47,9 @@ def pull_events(context: Context, since: str | None = None, until: str | None = 
         "redactions": int(redacted["redactions"].sum()),
         "unusable": identified["query_id"].null_count(),
     }
-    address = context.workspace.publish(
+    return context.workspace.publish(
         QueryEvent, table.select(QueryEvent.columns).to_arrow(), step="pull_events", counts=counts
     )
-    watermark = _watermark(context)
-    if watermark is None or _latest(events) >= watermark:
-        context.workspace.point(EVENTS, address)
-    return address
 
 
 @step
@@ -131,9 +130,15 @@ def sample_queries(context: Context, queries: Address) -> Address | None:
     )
     if not context.workspace.manifest(address).rows:
         log.info("sample_queries: everything was asked before")
+        _move_watermark(context, queries)
         return None
-    context.workspace.point(f"samples/{address.split('/')[1]}", address)
     return address
+
+
+def mark_asked(context: Context, sample: Address) -> None:
+    """Remembers that a sample is out: its queries are not drawn again, and the next pull starts after its events."""
+    context.workspace.point(f"samples/{sample.split('/')[1]}", sample)
+    _move_watermark(context, context.workspace.manifest(sample).inputs[0])
 
 
 @step
@@ -178,8 +183,17 @@ def _asked_before(context: Context, threshold: float, frame: pl.DataFrame) -> se
     return near_to(frame.select(id="query_id", normal="text"), known, threshold=threshold)
 
 
+def _move_watermark(context: Context, queries: Address) -> None:
+    """To the events that `queries` were distilled from, unless newer ones were dealt with before."""
+    workspace = context.workspace
+    events = workspace.manifest(queries).inputs[0]
+    watermark = _watermark(context)
+    if watermark is None or _latest(workspace.read(events, QueryEvent)) >= watermark:
+        workspace.point(EVENTS, events)
+
+
 def _watermark(context: Context) -> datetime | None:
-    """The first moment after the newest event pulled so far."""
+    """The first moment after the newest event dealt with."""
     address = context.workspace.ref(EVENTS)
     if address is None:
         return None
@@ -191,11 +205,11 @@ def _latest(events: pa.Table) -> datetime:
     return latest
 
 
-def _moment(value: str | None) -> datetime | None:
+def _moment(name: str, value: str | None) -> datetime | None:
     if not value:
         return None
     try:
         moment = datetime.fromisoformat(value)
     except ValueError as error:
-        raise SettingsError(f"{value!r} is no ISO 8601 time, such as 2026-09-01T00:00:00Z") from error
+        raise SettingsError(f"{name} is {value!r}, expected an ISO 8601 time such as 2026-09-01T00:00:00Z") from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

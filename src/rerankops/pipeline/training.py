@@ -123,13 +123,17 @@ def build_training_groups(context: Context, plan: Address, candidates: Address) 
     training = planned.context.settings.training
 
     def make() -> tuple[pa.Table, Mapping[str, float]]:
+        from rerankops.scoring.ranker import rank_by
         from rerankops.training.groups import build_groups
 
         workspace = context.workspace
-        ranking = rank_with(planned.context, planned.champion_ranker, judged_pool(planned, candidates))
+        if planned.champion_ranker is None:
+            order = rank_by(workspace.read(candidates, Candidate))
+        else:
+            order = rank_with(planned.context, planned.champion_ranker, judged_pool(planned, candidates)).rows
         groups, counts = build_groups(
             labels(planned),
-            ranking.rows,
+            order,
             workspace.read(planned.corpus, Passage),
             negatives_per_positive=training.negatives_per_positive,
             hard_negative_depth=training.hard_negative_depth,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,11 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from rerankops.errors import InputError, SettingsError
+from rerankops.errors import InputError, SchemaMismatch, SettingsError
 from rerankops.queries.sources import json_lines, read_corpus
 from rerankops.records import GRADES, GoldQuestion, Passage
 
 Questions = list[dict[str, Any]]
+
+_SCORE = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,13 @@ def read_dataset(folder: Path, *, train_split: str, gold_split: str) -> Dataset:
       largest score becomes grade 3, smaller positive ones grade 2
     - SQuAD: one `*SPLIT*.json` a split; every context is a passage
 
-    Raises SettingsError when no layout fits or a split is absent, InputError naming file and line otherwise.
+    Raises SettingsError when no layout fits or a split is absent or given twice, InputError naming file and line
+    otherwise.
     """
     if not folder.is_dir():
         raise SettingsError(f"--dataset {folder} is no folder")
+    if train_split == gold_split:
+        raise SettingsError(f"--train-split and --gold-split are both {gold_split!r}; gold is never trained on")
     if (folder / "qrels").is_dir():
         return _of_corpus(folder, (train_split, gold_split), _beir)
     if _present(folder, "corpus"):
@@ -65,7 +70,10 @@ def _questions(rows: Questions, known: set[str], where: str) -> pa.Table:
         unknown = [passage for passage in row["relevant_passage_ids"] if passage not in known]
         if unknown:
             raise InputError(f"{where}: question {row['question_id']} names passage {unknown[0]}, not in the corpus")
-    return GoldQuestion.table(rows)
+    try:
+        return GoldQuestion.table(rows)
+    except SchemaMismatch as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _present(folder: Path, stem: str) -> Path | None:
@@ -82,7 +90,11 @@ def _json_lines(folder: Path, split: str) -> Questions:
         missing = [name for name in ("query_id", "text", "relevant_doc_ids") if name not in row]
         if missing:
             raise InputError(f"{place}: {missing[0]} is missing; the line has {sorted(row)}")
-        rows.append(_question(row["query_id"], row["text"], row.get("answers") or [], row["relevant_doc_ids"]))
+        answers, relevant = row.get("answers") or [], row["relevant_doc_ids"]
+        for name, value in (("answers", answers), ("relevant_doc_ids", relevant)):
+            if not isinstance(value, list):
+                raise InputError(f"{place}: {name} must be a list, found {type(value).__name__}")
+        rows.append(_question(row["query_id"], row["text"], answers, relevant))
     return rows
 
 
@@ -93,17 +105,26 @@ def _beir(folder: Path, split: str) -> Questions:
     if not qrels.is_file():
         there = sorted(file.name for file in qrels.parent.iterdir())
         raise SettingsError(f"{folder} has no qrels/{split}.tsv; qrels/ has {there}")
-    texts = {str(row.get("_id")): str(row.get("text")) for _, row in json_lines(str(queries), setting="--dataset")}
+    texts: dict[str, str] = {}
+    for place, row in json_lines(str(queries), setting="--dataset"):
+        if row.get("_id") is None or not isinstance(row.get("text"), str):
+            raise InputError(f"{place}: a query needs _id and text; the line has {sorted(row)}")
+        texts[str(row["_id"])] = row["text"]
     scores: dict[str, dict[str, int]] = {}
-    with qrels.open(encoding="utf-8", newline="") as stream:
-        for number, line in enumerate(csv.reader(stream, delimiter="\t"), start=1):
-            if number == 1 and line and not line[-1].lstrip("-").isdigit():
-                continue
-            if len(line) != 3 or not line[2].lstrip("-").isdigit():
-                raise InputError(f"{qrels}:{number}: expected query-id, corpus-id, score separated by tabs")
-            if line[0] not in texts:
-                raise InputError(f"{qrels}:{number}: query {line[0]} is not in {queries.name}")
-            scores.setdefault(line[0], {})[line[1]] = int(line[2])
+    try:
+        lines = qrels.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{qrels} is not UTF-8; convert the file and try again") from error
+    for number, text in enumerate(lines, start=1):
+        line = text.split("\t")
+        scored = len(line) == 3 and _SCORE.fullmatch(line[2])
+        if not text.strip() or (number == 1 and not scored and line[0] not in texts):  # the first line may be a header
+            continue
+        if not scored:
+            raise InputError(f"{qrels}:{number}: expected query-id, corpus-id, score separated by tabs")
+        if line[0] not in texts:
+            raise InputError(f"{qrels}:{number}: query {line[0]} is not in {queries.name}")
+        scores.setdefault(line[0], {})[line[1]] = int(line[2])
     largest = max((score for judged in scores.values() for score in judged.values()), default=1)
     rows = []
     for query_id, judged in scores.items():
@@ -126,7 +147,7 @@ def _squad(folder: Path, train_split: str, gold_split: str) -> Dataset:
 
 
 def _squad_split(folder: Path, split: str, passages: dict[str, dict[str, Any]]) -> Questions:
-    files = sorted(folder.glob(f"*{split}*.json"))
+    files = sorted(file for file in folder.glob("*.json") if split in file.stem)
     if len(files) != 1:
         raise SettingsError(
             f"{folder} fits no layout (corpus.jsonl, qrels/, SQuAD): {len(files)} files match *{split}*.json, "
@@ -152,7 +173,7 @@ def _squad_split(folder: Path, split: str, passages: dict[str, dict[str, Any]]) 
                     for asked in paragraph["qas"]
                     if asked.get("answers")
                 )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{files[0]} is not SQuAD JSON: {type(error).__name__} {error}") from error
     return rows
 

@@ -80,9 +80,10 @@ class EmbeddedRetriever:
             return pl.DataFrame(schema=LEG)
         matches = self._graph.search(np.atleast_2d(vectors), k)
         keys, distances = np.atleast_2d(matches.keys), np.atleast_2d(matches.distances)
-        returned = np.arange(keys.shape[1]) < np.atleast_1d(matches.counts)[:, None]  # a poor graph may find fewer
-        rows = np.where(returned, keys, 0).astype(np.int64)
-        return self._leg(query_ids, rows, 1.0 - distances).filter(pl.Series(returned.ravel()))
+        counts = np.atleast_1d(getattr(matches, "counts", keys.shape[1]))  # a poor graph may find fewer than k
+        returned = np.arange(keys.shape[1]) < counts[:, None]
+        rows, scores = np.where(returned, keys, 0).astype(np.int64), 1.0 - np.where(returned, distances, 0.0)
+        return self._leg(query_ids, rows, scores).filter(pl.Series(returned.ravel()))
 
     def _leg(self, query_ids: Sequence[str], rows: NDArray[np.int64], scores: NDArray[np.float64]) -> pl.DataFrame:
         count, k = rows.shape

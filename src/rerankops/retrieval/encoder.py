@@ -51,7 +51,7 @@ class EncodedTexts:
                 np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
                 for name in ("vectors", "tokens", "offsets")
             )
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise ArtefactDamaged(f"vectors in {folder} cannot be read: {error}") from error
         if len(offsets) != len(vectors) + 1 or offsets[-1] != len(tokens):
             raise ArtefactDamaged(f"vectors in {folder} do not fit together; delete the folder and embed again")

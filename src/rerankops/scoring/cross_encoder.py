@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 Head = Literal["auto", "cls", "maxsim"]
-MAXSIM = "rerankops.scoring.maxsim.MaxSimHead"
-"""The import path of our head, as `modules.json` names it."""
+MAXSIM = "rerankops.scoring.maxsim.MaxSimTransformer"
+"""The import path of our module, as `modules.json` names it."""
 RESERVED = 16
 """Tokens of a pair that stay the passage's even when the query alone would fill it."""
 
@@ -49,10 +49,10 @@ def has_ranking_head(path: str) -> bool:
 def load(path: str, *, max_length: int, device: str | None = None, head: Head = "auto") -> CrossEncoder:
     """The model with one label, safetensors only, that truncates the passage and never the query.
 
-    head: `auto` keeps the checkpoint's own ranking head, and gives a bare encoder a fresh `maxsim` one
-    (see rerankops.scoring.maxsim); `cls` gives a bare encoder the library's linear layer on CLS, at random.
+    head: `auto` keeps the checkpoint's own ranking head, and gives a bare encoder a fresh `maxsim` one where its
+    architecture allows (see rerankops.scoring.maxsim), else `cls`: the library's linear layer on CLS, at random.
     device: None takes a GPU when there is one. Raises ModelUnavailable when the weights cannot be had, SettingsError
-    when `maxsim` is asked of a checkpoint that has its own head of another kind.
+    when `maxsim` is asked of a checkpoint that has its own head of another kind, or of another architecture.
     """
     from sentence_transformers import CrossEncoder
 
@@ -62,11 +62,11 @@ def load(path: str, *, max_length: int, device: str | None = None, head: Head = 
     if head == "maxsim" and own and not ours:
         raise SettingsError(f"training.head is maxsim, but {path} has a ranking head of its own; use auto")
     try:
-        if ours or (not own and head != "cls"):
+        if ours or (not own and _wants_maxsim(path, head)):
             from rerankops.scoring import maxsim
 
-            kept = maxsim.MaxSimHead.load(path, subfolder=_modules(Path(path))[1]["path"]) if ours else None
-            model = CrossEncoder(modules=maxsim.modules(path, max_length=max_length, head=kept), device=device)
+            module = maxsim.module(path, max_length=max_length, fresh=not ours)
+            model = CrossEncoder(modules=[module], device=device)
         else:
             model = CrossEncoder(
                 path, num_labels=1, max_length=max_length, device=device, model_kwargs={"use_safetensors": True}
@@ -166,6 +166,16 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether the folder is [encoder, MaxSimHead], as scoring.maxsim saves it."""
-    modules = _modules(folder)
-    return len(modules) == 2 and modules[1]["type"] == MAXSIM
+    """Whether the folder is what scoring.maxsim saves."""
+    return [module["type"] for module in _modules(folder)] == [MAXSIM]
+
+
+def _wants_maxsim(path: str, head: Head) -> bool:
+    from transformers import AutoConfig
+
+    from rerankops.scoring.maxsim import SUPPORTED
+
+    kind = AutoConfig.from_pretrained(path).model_type
+    if head == "maxsim" and kind not in SUPPORTED:
+        raise SettingsError(f"training.head is maxsim, but {path} is a {kind}; allowed are {', '.join(SUPPORTED)}")
+    return head != "cls" and kind in SUPPORTED

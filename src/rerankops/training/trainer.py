@@ -30,6 +30,7 @@ from rerankops.config import TrainingSettings
 from rerankops.errors import InputError, SettingsError
 from rerankops.records import TrainingGroup
 from rerankops.scoring import cross_encoder
+from rerankops.scoring.maxsim import MaxSimTransformer
 from rerankops.training import formats
 from rerankops.training.evaluator import DevGroupsEvaluator
 from rerankops.training.losses import Loss, named
@@ -155,7 +156,7 @@ class _EvaluateAtTheEnd(TrainerCallback):  # type: ignore[misc]
 def _head(model: CrossEncoder, base: str) -> str:
     if cross_encoder.has_ranking_head(base):
         return "own"
-    return "cls" if len(list(model)) == 1 else "maxsim"
+    return "maxsim" if isinstance(model[0], MaxSimTransformer) else "cls"
 
 
 def _rows(groups: pa.Table, loss: Loss, model: CrossEncoder) -> pa.Table:
@@ -191,7 +192,7 @@ def _centre(model: CrossEncoder, rows: pa.Table) -> None:
     )
     rate = float(np.clip(np.mean(rows["label"].to_numpy()), 0.05, 0.95))
     with torch.no_grad():
-        model[-1].linear.bias += math.log(rate / (1 - rate)) - float(scores.mean())
+        model[0].head.linear.bias += math.log(rate / (1 - rate)) - float(scores.mean())
 
 
 def _precision(settings: TrainingSettings, device: torch.device) -> str:
@@ -229,8 +230,9 @@ _HEADS = {
     "own": "the base model's own ranking head, fine-tuned.",
     "cls": "a fresh linear layer on CLS: the base model is an encoder without a ranking head, so before training the "
     "scores were random.",
-    "maxsim": "a fresh late-interaction head (MaxSim over the encoder's own token states, plus a linear layer on CLS "
-    "that began at zero): the base model is an encoder without a ranking head.",
+    "maxsim": "a fresh late-interaction head (MaxSim over the encoder's own token states, a learned gate on attention "
+    "between the two sides, a linear layer on CLS that began at zero): the base model is an encoder without a ranking "
+    "head, and before training it ranked about like late interaction.",
 }
 
 

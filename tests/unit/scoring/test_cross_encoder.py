@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel, B
 from rerankops.errors import ModelUnavailable, SettingsError
 from rerankops.scoring import cross_encoder
 from rerankops.scoring.cross_encoder import CrossEncoderScorer
-from rerankops.scoring.maxsim import INITIAL_SCALE
+from rerankops.scoring.maxsim import SCALE
 
 WORDS = [f"w{i}" for i in range(60)]
 PAIRS = [(f"w{i} w{i + 1}", " ".join(WORDS[i : i + 1 + (7 * i) % 23])) for i in range(30)]
@@ -83,16 +83,28 @@ def test_length_is_capped_by_the_model_s_positions(reranker):
     assert np.isfinite(scorer.logits([("w1", "w2 " * 900)])).all()
 
 
-def test_a_bare_encoder_gets_a_late_interaction_head(encoder):
+def test_a_bare_encoder_with_its_gate_shut_is_late_interaction(encoder):
     assert not cross_encoder.has_ranking_head(encoder)
     model = cross_encoder.load(encoder, max_length=40, device="cpu")
-    query, passage = "w1 w2 w3", "w4 w5 w6 w7"
-    features = model.preprocess([(query, passage)])
     with torch.no_grad():
-        states = torch.nn.functional.normalize(model[0](features)["token_embeddings"][0], dim=-1).numpy()
-    best = [max(float(states[q] @ states[p]) for p in range(5, 9)) for q in range(1, 4)]
-    found = cross_encoder.logits(model, [(query, passage), ("w1", "w2 " * 20)], batch_size=2)
-    assert found[0] == pytest.approx(INITIAL_SCALE * np.mean(best), abs=1e-4)
+        model[0].model.embeddings.position_embeddings.weight.zero_()  # the passage stands further right in the pair
+        model[0].head.gate.fill_(-100.0)
+    ids = cross_encoder.encode(model, [("w1 w2 w3", "w4 w5 w6 w7")])["input_ids"][0]
+    bert = model[0].model
+    with torch.no_grad():
+        sides = [bert(torch.tensor([side])).last_hidden_state[0] for side in (ids[:5], ids[5:])]
+    query, passage = (torch.nn.functional.normalize(side, dim=-1).numpy() for side in sides)
+    best = [max(float(query[q] @ passage[p]) for p in range(4)) for q in range(1, 4)]
+    found = cross_encoder.logits(model, [("w1 w2 w3", "w4 w5 w6 w7"), ("w1", "w2 " * 20)], batch_size=2)
+    assert found[0] == pytest.approx(SCALE * np.mean(best), abs=1e-4)
+
+
+def test_an_open_gate_lets_the_sides_read_each_other(encoder):
+    model = cross_encoder.load(encoder, max_length=40, device="cpu")
+    shut = cross_encoder.logits(model, PAIRS, batch_size=8)
+    with torch.no_grad():
+        model[0].head.gate.fill_(0.0)
+    assert np.abs(cross_encoder.logits(model, PAIRS, batch_size=8) - shut).max() > 1e-3
 
 
 def test_an_empty_query_or_passage_has_a_finite_score(encoder):
@@ -103,12 +115,13 @@ def test_an_empty_query_or_passage_has_a_finite_score(encoder):
 def test_the_head_survives_saving_and_loads_through_the_library(encoder, tmp_path):
     model = cross_encoder.load(encoder, max_length=40, device="cpu")
     with torch.no_grad():
-        model[-1].scale.fill_(5.0)
-        model[-1].linear.weight.normal_()
+        model[0].head.scale.fill_(5.0)
+        model[0].head.gate.fill_(-0.01)
+        model[0].head.linear.weight.normal_()
     expected = cross_encoder.logits(model, PAIRS, batch_size=8)
     model.save_pretrained(str(tmp_path), create_model_card=False)
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
-    assert json.loads((tmp_path / "modules.json").read_text())[-1]["type"] == cross_encoder.MAXSIM
+    assert [m["type"] for m in json.loads((tmp_path / "modules.json").read_text())] == [cross_encoder.MAXSIM]
     assert CrossEncoderScorer(tmp_path, max_length=40, batch_size=8, device="cpu").logits(PAIRS) == pytest.approx(
         expected, abs=1e-5
     )
@@ -119,7 +132,7 @@ def test_the_head_survives_saving_and_loads_through_the_library(encoder, tmp_pat
 def test_a_folder_that_names_another_foreign_module_is_not_loaded(encoder, tmp_path):
     cross_encoder.load(encoder, max_length=40, device="cpu").save_pretrained(str(tmp_path), create_model_card=False)
     modules = json.loads((tmp_path / "modules.json").read_text())
-    (tmp_path / "modules.json").write_text(json.dumps([*modules[:1], modules[1] | {"type": "antigravity.Evil"}]))
+    (tmp_path / "modules.json").write_text(json.dumps([modules[0] | {"type": "antigravity.Evil"}]))
     with pytest.raises(ModelUnavailable, match="antigravity"):
         cross_encoder.load(str(tmp_path), max_length=40, device="cpu")
 
@@ -141,7 +154,7 @@ def test_weights_are_never_unpickled(reranker, tmp_path):
         if path.suffix != ".safetensors":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
-    with pytest.raises(ModelUnavailable, match="not on this machine"):
+    with pytest.raises(ModelUnavailable, match="no file named model.safetensors"):
         cross_encoder.load(str(tmp_path), max_length=40, device="cpu")
 
 

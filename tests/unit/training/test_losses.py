@@ -43,7 +43,8 @@ def test_a_loss_reads_its_rows_and_has_a_gradient(name, tiny_bert, groups):
     value = loss.make(model)([rows[column].to_pylist() for column in columns], tensors)
     value.backward()
     assert value.item() > 0
-    assert model[-1].scale.grad.abs() > 0
+    assert model[0].head.scale.grad.abs() > 0
+    assert model[0].head.gate.grad.abs() > 0
 
 
 def test_weighted_bce_is_a_weighted_mean():

@@ -1,0 +1,282 @@
+"""Files from outside: what is read, and the file and line of everything that cannot be."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upath import UPath
+
+from rerankops.errors import InputError, SettingsError
+from rerankops.queries.sources import RAW_EVENT, json_lines, read_corpus, read_events, read_gold
+
+EVENT = {"event_id": "e1", "text": "胎压多少", "issued_at": "2026-09-01T08:30:00Z"}
+PASSAGE = {"passage_id": "p1", "title": "胎压", "text": "前轮2.3bar"}
+GOLD = {"question_id": "g1", "text": "胎压多少", "accepted_answers": ["2.3bar"]}
+
+
+def lines(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_places(location: object) -> list[tuple[str, dict[str, Any]]]:
+    return list(json_lines(str(location), setting="sources.corpus"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "a.jsonl"
+
+
+# -- lines and files
+
+
+def test_every_line_comes_with_its_place(file: Path) -> None:
+    file.write_text('{"a": 1}\n\n  \n{"a": "胎\u2028压"}\r\n{"a": 3}', encoding="utf-8", newline="")
+    assert read_places(file) == [(f"{file}:1", {"a": 1}), (f"{file}:4", {"a": "胎\u2028压"}), (f"{file}:5", {"a": 3})]
+
+
+def test_a_folder_is_read_in_the_order_of_names_and_other_files_are_not(tmp_path: Path) -> None:
+    (tmp_path / "2.jsonl").write_text('{"n": 2}')
+    (tmp_path / "1.jsonl.gz").write_bytes(gzip.compress(b'{"n": 1}\n'))
+    (tmp_path / "3.jsonl").write_text('{"n": 3}\n')
+    (tmp_path / "README.md").write_text("not JSON")
+    (tmp_path / "0.jsonl.part").write_text("not JSON")
+    assert [row["n"] for _, row in read_places(tmp_path)] == [1, 2, 3]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"
+    plain.write_bytes(b"\xef\xbb\xbf" + lines(PASSAGE).encode())
+    packed.write_bytes(gzip.compress(b"\xef\xbb\xbf" + lines(PASSAGE).encode()))
+    assert [row for _, row in read_places(tmp_path)] == [PASSAGE, PASSAGE]
+
+
+def test_an_object_store_is_read_alike() -> None:
+    root = UPath(f"memory://{uuid.uuid4().hex}")
+    root.mkdir()
+    (root / "a.jsonl").write_text(lines(PASSAGE))
+    assert [row for _, row in read_places(root)] == [PASSAGE]
+    assert [row for _, row in read_places(root / "a.jsonl")] == [PASSAGE]
+
+
+@pytest.mark.parametrize("name", ["", "absent", "absent.jsonl", "empty"])
+def test_nothing_there_names_the_setting(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "stray.jsonl").write_text("{}")
+    with pytest.raises(SettingsError, match=r"sources\.corpus (is '|names nothing)"):
+        read_places(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "said"),
+    [
+        (b'{"a": 1}\n{"a": 2\n{"a": 3}\n', 2, "not valid JSON"),
+        (b'{"a": 1}\nfree text\n', 2, "not valid JSON"),
+        (b'{"a": 1}\n\n[1, 2]\n', 3, "expected an object, found list"),
+        (b'{"a": 1}\n"text"\n', 2, "expected an object, found str"),
+        (b"null\n", 1, "expected an object, found NoneType"),
+        (b'{"a": 1}{"a": 2}\n', 1, "not valid JSON"),
+        (b'{"a": 1}\n{"a": "\xff"}\n', 2, "not UTF-8"),
+        ('{"a": 1}\n{"a": "怎么"}\n'.encode("gbk"), 2, "not UTF-8"),
+        ('{"a": 1}\n'.encode("utf-16"), 1, "not UTF-8"),
+        (b'{"a": 1}\n{"a": "\\ud83d"}\n', 2, "half of a surrogate pair"),
+        (b'{"a": 1}\n{"\\uDC00": 1}\n', 2, "half of a surrogate pair"),
+        (b'{"a": 1}\n' + b'{"a":' * 100_000 + b"\n", 2, "not valid JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}\n", 1, "not valid JSON"),
+    ],
+)
+def test_a_bad_line_is_named_by_file_and_number(tmp_path: Path, content: bytes, line: int, said: str) -> None:
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    for bad in (plain, packed):
+        with pytest.raises(InputError, match=f"^{re.escape(str(bad))}:{line}: .*{said}") as error:
+            read_places(bad)
+        assert "\n" not in str(error.value)
+
+
+def test_a_whole_surrogate_pair_is_text(file: Path) -> None:
+    file.write_bytes(b'{"a": "\\ud83d\\ude97"}\n')
+    assert read_places(file)[0][1] == {"a": "🚗"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:-9], lambda data: data[: len(data) // 2], lambda data: data[:5], lambda data: b"plain text"],
+    ids=["trailer gone", "half", "header", "not gzip"],
+)
+def test_a_damaged_gzip_file_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    bad = tmp_path / "a.jsonl.gz"
+    bad.write_bytes(damage(gzip.compress(lines(*[PASSAGE] * 50).encode())))
+    with pytest.raises(InputError, match=r"a\.jsonl\.gz cannot be read: .*is it complete\?"):
+        read_places(bad)
+
+
+# -- the query log
+
+
+def test_events_are_read_as_logged(file: Path) -> None:
+    full = {
+        **EVENT,
+        "event_id": "e2",
+        "source": "app",
+        "shown_passage_ids": ["p1", "p2"],
+        "clicked_passage_ids": ["p2"],
+    }
+    file.write_text(lines(EVENT, {**full, "feedback": "up", "unknown": "is ignored"}))
+    table = read_events(str(file))
+    assert table.schema == RAW_EVENT
+    moment = datetime(2026, 9, 1, 8, 30, tzinfo=UTC)
+    bare = {**EVENT, "issued_at": moment, "source": "query_log", "shown_passage_ids": [], "clicked_passage_ids": []}
+    assert table.to_pylist() == [{**bare, "feedback": "none"}, {**full, "issued_at": moment, "feedback": "up"}]
+
+
+def test_a_window_takes_its_start_and_leaves_its_end(file: Path) -> None:
+    file.write_text(lines(*({**EVENT, "event_id": str(h), "issued_at": f"2026-09-01T{h:02}:00:00Z"} for h in range(6))))
+    window = {"since": datetime(2026, 9, 1, 2, tzinfo=UTC), "until": datetime(2026, 9, 1, 4, tzinfo=UTC)}
+    assert read_events(str(file), **window)["event_id"].to_pylist() == ["2", "3"]
+
+
+def test_an_event_seen_twice_is_kept_once_even_across_files(tmp_path: Path) -> None:
+    (tmp_path / "1.jsonl").write_text(lines(EVENT, {**EVENT, "event_id": "e0"}))
+    (tmp_path / "2.jsonl").write_text(lines({**EVENT, "text": "later"}))
+    table = read_events(str(tmp_path))
+    assert table["event_id"].to_pylist() == ["e1", "e0"]
+    assert table["text"].to_pylist() == ["胎压多少", "胎压多少"]
+
+
+@pytest.mark.parametrize(
+    ("written", "hour"),
+    [("2026-09-01T16:30:00+08:00", 8), ("2026-09-01 08:30:00", 8), ("2026-09-01T08:30:00.000Z", 8), ("2026-09-01", 0)],
+)
+def test_times_are_taken_to_utc(file: Path, written: str, hour: int) -> None:
+    file.write_text(lines({**EVENT, "issued_at": written}))
+    assert read_events(str(file))["issued_at"][0].as_py().astimezone(UTC).hour == hour
+
+
+def test_an_empty_log_has_no_events(file: Path) -> None:
+    file.write_text("\n")
+    assert read_events(str(file)).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"event_id": None}, "event_id is missing; the line has"),
+        ({"text": None}, "text is missing"),
+        ({"text": 5}, "text must be text, found int"),
+        ({"event_id": 5}, "event_id must be text, found int"),
+        ({"issued_at": 1788251400}, "issued_at must be text, found int"),
+        ({"issued_at": "yesterday"}, "issued_at is 'yesterday', expected ISO 8601 such as"),
+        ({"issued_at": "0001-01-01T00:00:00+14:00"}, "issued_at is '0001"),
+        ({"feedback": "meh"}, r"feedback is 'meh', allowed are \['none', 'up', 'down'\]"),
+        ({"feedback": ["up"]}, r"feedback is \['up'\]"),
+        ({"shown_passage_ids": "p1"}, "shown_passage_ids must be a list, found str"),
+        ({"shown_passage_ids": {"p1": 1}}, "shown_passage_ids must be a list, found dict"),
+        ({"clicked_passage_ids": [1]}, "clicked_passage_ids must hold texts, found int"),
+        ({"source": 5}, "source must be text, found int"),
+    ],
+)
+def test_a_bad_event_is_named_by_file_and_line(file: Path, changes: dict[str, Any], said: str) -> None:
+    file.write_text(lines({**EVENT, "event_id": "e0"}, {**EVENT, **changes}))
+    with pytest.raises(InputError, match=f"^{re.escape(str(file))}:2: {said}"):
+        read_events(str(file))
+
+
+# -- the corpus
+
+
+def test_a_corpus_is_read_whatever_its_identifier_is_called(file: Path) -> None:
+    file.write_text(
+        lines(
+            PASSAGE,
+            {"doc_id": "p2", "text": "x", "metadata": {"year": 2024, "model": "X5", "trim": None}},
+            {"_id": "p3", "text": "", "title": None},
+        )
+    )
+    assert read_corpus(str(file)).to_pylist() == [
+        {**PASSAGE, "metadata": []},
+        {"passage_id": "p2", "title": "", "text": "x", "metadata": [("model", "X5"), ("year", "2024")]},
+        {"passage_id": "p3", "title": "", "text": "", "metadata": []},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"passage_id": None}, "passage_id is missing"),
+        ({"passage_id": ""}, "passage_id is empty"),
+        ({"passage_id": 7}, "passage_id must be text, found int"),
+        ({"passage_id": "p0"}, r"passage_id 'p0' was already given in .*a\.jsonl:1"),
+        ({"text": None}, "text is missing"),
+        ({"text": ["x"]}, "text must be text, found list"),
+        ({"title": ["x"]}, "title must be text, found list"),
+        ({"metadata": ["x"]}, "metadata must be an object, found list"),
+    ],
+)
+def test_a_bad_passage_is_named_by_file_and_line(file: Path, changes: dict[str, Any], said: str) -> None:
+    file.write_text(lines({**PASSAGE, "passage_id": "p0"}, {**PASSAGE, **changes}))
+    with pytest.raises(InputError, match=f"^{re.escape(str(file))}:2: {said}"):
+        read_corpus(str(file))
+
+
+def test_a_corpus_without_passages_is_refused(file: Path) -> None:
+    file.write_text("")
+    with pytest.raises(InputError, match=r"sources\.corpus .*a\.jsonl holds no passages"):
+        read_corpus(str(file))
+
+
+# -- gold
+
+
+def test_gold_is_read_with_answers_or_passages_or_both(file: Path) -> None:
+    other = {"query_id": "g2", "text": "b", "answers": [4.5, "4.5升"], "relevant_doc_ids": ["p1"], "stratum": "numeric"}
+    last = {"_id": "g3", "text": "c", "relevant_passage_ids": ["p1", "p2"], "relevant_grades": [3, 2]}
+    file.write_text(lines(GOLD, other, last))
+    rest = {"stratum": "all", "relevant_passage_ids": [], "relevant_grades": None}
+    assert read_gold(str(file)).to_pylist() == [
+        {**GOLD, **rest},
+        {"question_id": "g2", "text": "b", "accepted_answers": ["4.5", "4.5升"], "stratum": "numeric"}
+        | {"relevant_passage_ids": ["p1"], "relevant_grades": None},
+        {"question_id": "g3", "text": "c", "accepted_answers": [], "stratum": "all"}
+        | {"relevant_passage_ids": ["p1", "p2"], "relevant_grades": [3, 2]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"question_id": None}, "question_id is missing"),
+        ({"question_id": "g0"}, r"question_id 'g0' was already given in .*a\.jsonl:1"),
+        ({"text": None}, "text is missing"),
+        ({"accepted_answers": []}, "a gold question needs accepted_answers or relevant_passage_ids"),
+        ({"accepted_answers": "2.3bar"}, "accepted_answers must be a list, found str"),
+        ({"accepted_answers": [None]}, "accepted_answers must hold texts, found NoneType"),
+        ({"accepted_answers": [True]}, "accepted_answers must hold texts, found bool"),
+        ({"relevant_passage_ids": "p1"}, "relevant_passage_ids must be a list, found str"),
+        ({"relevant_passage_ids": [1]}, "relevant_passage_ids must hold texts, found int"),
+        ({"relevant_passage_ids": ["p1"], "relevant_grades": [3, 2]}, "relevant_grades must be one of"),
+        ({"relevant_passage_ids": ["p1"], "relevant_grades": [4]}, "relevant_grades must be one of"),
+        ({"relevant_passage_ids": ["p1"], "relevant_grades": 3}, "relevant_grades must be one of"),
+        ({"stratum": 5}, "stratum must be text, found int"),
+    ],
+)
+def test_a_bad_gold_question_is_named_by_file_and_line(file: Path, changes: dict[str, Any], said: str) -> None:
+    file.write_text(lines({**GOLD, "question_id": "g0"}, {**GOLD, **changes}))
+    with pytest.raises(InputError, match=f"^{re.escape(str(file))}:2: {said}"):
+        read_gold(str(file))
+
+
+def test_gold_without_questions_is_refused(file: Path) -> None:
+    file.write_text("")
+    with pytest.raises(InputError, match=r"sources\.gold .* holds no questions"):
+        read_gold(str(file))
