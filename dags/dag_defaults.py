@@ -47,6 +47,8 @@ DEFAULTS: dict[str, Any] = {
 
 def refuse_unknown(params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Airflow accepts any key in a run's configuration; a misspelt one would be ignored in silence."""
+    from rerankops.errors import SettingsError
+
     unknown = sorted(set(params) - set(known))
     if unknown:
-        raise ValueError(f"unknown parameter {unknown[0]!r}; this DAG knows {sorted(known)}")
+        raise SettingsError(f"unknown parameter {unknown[0]!r}; this DAG knows {sorted(known)}")

@@ -139,7 +139,7 @@ def test_the_first_task_refuses_a_key_that_the_form_does_not_have(find_dag: Find
     dag = find_dag(dag_id)
     params = as_task(dag, {**conf, "learning_rat": 1e-5})
     assert params["learning_rat"] == 1e-5
-    with pytest.raises(ValueError, match=r"unknown parameter 'learning_rat'; this DAG knows \["):
+    with pytest.raises(SettingsError, match=r"unknown parameter 'learning_rat'; this DAG knows \["):
         dag.get_task(task_id).python_callable(params=params)
 
 
@@ -147,7 +147,7 @@ def test_refuse_unknown_lets_known_keys_pass_and_names_the_first_unknown_one(air
     refuse_unknown = import_module("dag_defaults").refuse_unknown
     refuse_unknown({"epochs": 3}, {"epochs": None, "seed": None})
     refuse_unknown({}, {})
-    with pytest.raises(ValueError, match=r"^unknown parameter 'b'; this DAG knows \['a'\]$"):
+    with pytest.raises(SettingsError, match=r"^unknown parameter 'b'; this DAG knows \['a'\]$"):
         refuse_unknown({"c": 1, "b": 1, "a": 1}, {"a": None})
 
 

@@ -134,6 +134,8 @@ class ScoringSettings(Section):
     def _signals_are_distinct(self) -> ScoringSettings:
         if not self.signals or len(set(self.signals)) != len(self.signals):
             raise ValueError(f"scoring.signals must name at least one signal, each once; it is {list(self.signals)}")
+        if "cross_encoder" not in self.signals:
+            raise ValueError("scoring.signals must name cross_encoder; tuned fusion, without it, is compared anyway")
         return self
 
 

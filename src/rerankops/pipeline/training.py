@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rerankops.errors import InputError
 from rerankops.pipeline.annotation import JUDGMENTS
@@ -186,8 +188,9 @@ def train_cross_encoder(context: Context, plan: Address, groups: Address) -> Add
 
 @step
 def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Address, model: Address) -> Address:
-    """The two contenders, fitted on the development queries' judgments: tuned fusion (no cross-encoder) and the
-    challenger. A document with their addresses and how well each fits."""
+    """The two contenders: tuned fusion (no cross-encoder; fitted on every judged query) and the challenger (the fusion
+    and the cross-encoder's logit, fitted on development queries, which it was not trained on). A document with their
+    addresses and how well each fits."""
     planned = read_plan(context, plan)
     settings = planned.context.settings
 
@@ -196,29 +199,26 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
         from rerankops.scoring.ranker import Ranker
 
         workspace = context.workspace
-        development = pl.DataFrame(pl.from_arrow(workspace.read(groups, TrainingGroup))).filter(
-            pl.col("split") == "dev"
-        )
+        chosen = pl.DataFrame(pl.from_arrow(workspace.read(groups, TrainingGroup))).select("query_id", "split")
         grades = (
             pl.DataFrame(pl.from_arrow(labels(planned)))
-            .filter(pl.col("query_id").is_in(development["query_id"].to_list()))
-            .select("query_id", "passage_id", "grade", weight="confidence")
+            .join(chosen, on="query_id")
+            .select("query_id", "passage_id", "grade", "split", weight="confidence")
         )
+        everything = grades.drop("split").to_arrow()
+        development = grades.filter(pl.col("split") == "dev").drop("split").to_arrow()
         found = judged_pool(planned, candidates)
-        pairs = pl.DataFrame(pl.from_arrow(found.signals)).select("query_id", "passage_id")
-        judged = pairs.join(grades.with_columns(judged=True), on=["query_id", "passage_id"], how="left")["judged"]
         cheap = [name for name in settings.scoring.signals if name != "cross_encoder"]
-        fusion = blend.fit(found.signals, grades.to_arrow(), cheap or ["reciprocal_rank"], l2=settings.scoring.blend_l2)
+        fusion = blend.fit(found.signals, everything, cheap or ["reciprocal_rank"], l2=settings.scoring.blend_l2)
         with workspace.local_folder(model) as trained:
             length = settings.training.max_length
             cross_encoder = scorer(planned.context, str(trained), max_length=length)
-            signals = with_logits(cross_encoder, found, judged.fill_null(False).to_numpy())
-            fitted = blend.fit(
-                signals.filter(pa.compute.is_valid(signals["cross_encoder"])),
-                grades.to_arrow(),
-                list(settings.scoring.signals),
-                l2=settings.scoring.blend_l2,
-            )
+            signals = with_logits(cross_encoder, found, _rows_of(found.signals, development))
+            scored = signals.filter(pc.is_valid(signals["cross_encoder"]))
+            if cheap:
+                fitted = blend.fit_on_top(fusion, scored, development, l2=settings.scoring.blend_l2)
+            else:
+                fitted = blend.fit(scored, development, ["cross_encoder"], l2=settings.scoring.blend_l2)
             encoder = settings.encoder.model_dump(mode="json")
             retrieval = settings.retrieval.model_dump(mode="json")
             tuned = Ranker(blend=fusion, encoder=encoder, retrieval=retrieval)
@@ -239,7 +239,7 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
                 ),
             }
         fits = {"tuned_fusion": fusion.to_dict(), "challenger": fitted.to_dict()}
-        return {"rankers": addresses, "fits": fits}, {"development_queries": fitted.queries}
+        return {"rankers": addresses, "fits": fits}, {"queries": fusion.queries, "development_queries": fitted.queries}
 
     return context.document("contenders", make, step="fit_rankers", inputs=[plan, candidates, groups, model])
 
@@ -253,6 +253,14 @@ def labels(planned: Plan) -> pa.Table:
     from rerankops.training.groups import shuffle_labels
 
     return shuffle_labels(judgments, seed)
+
+
+def _rows_of(signals: pa.Table, pairs: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows of the signals are among the pairs (query_id, passage_id)."""
+    keys = ["query_id", "passage_id"]
+    wanted = pl.DataFrame(pl.from_arrow(pairs.select(keys))).with_columns(found=True)
+    rows = pl.DataFrame(pl.from_arrow(signals.select(keys))).join(wanted, on=keys, how="left", maintain_order="left")
+    return rows["found"].fill_null(False).to_numpy()
 
 
 def judged_texts(planned: Plan) -> dict[str, str]:

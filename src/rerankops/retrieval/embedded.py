@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bm25s
 import numpy as np
@@ -80,8 +81,8 @@ class EmbeddedRetriever:
             return pl.DataFrame(schema=LEG)
         matches = self._graph.search(np.atleast_2d(vectors), k)
         keys, distances = np.atleast_2d(matches.keys), np.atleast_2d(matches.distances)
-        counts = np.atleast_1d(getattr(matches, "counts", keys.shape[1]))  # a poor graph may find fewer than k
-        returned = np.arange(keys.shape[1]) < counts[:, None]
+        counts: Any = getattr(matches, "counts", keys.shape[1])  # a poor graph may find fewer than k
+        returned = np.arange(keys.shape[1]) < np.atleast_1d(counts)[:, None]
         rows, scores = np.where(returned, keys, 0).astype(np.int64), 1.0 - np.where(returned, distances, 0.0)
         return self._leg(query_ids, rows, scores).filter(pl.Series(returned.ravel()))
 

@@ -76,10 +76,10 @@ class Encoder:
 
     @cached_property
     def _model(self) -> Any:
-        from sentence_transformers import SentenceTransformer
+        path = resolve(self.settings.model, setting="encoder.model")
+        from sentence_transformers import SentenceTransformer  # seconds; a wrong name is told before that
 
         quiet()
-        path = resolve(self.settings.model, setting="encoder.model")
         try:
             model = SentenceTransformer(path, device=self.settings.device, model_kwargs={"use_safetensors": True})
         except (OSError, ValueError) as error:

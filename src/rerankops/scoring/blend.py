@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -132,6 +132,29 @@ def fit(signals: pa.Table, grades: pa.Table, names: Sequence[str], *, l2: float)
         p_value=_permutation_score_test(z, target, starts, sizes),
         queries=queries,
         pairs=len(z),
+    )
+
+
+def fit_on_top(fusion: Blend, signals: pa.Table, grades: pa.Table, *, l2: float) -> Blend:
+    """A blend of an already fitted one with the cross-encoder's logit: two weights, one for the whole fusion, one for
+    the logit (stacking; Wolpert, "Stacked generalization", 1992).
+
+    The fusion can be fitted on every judged query, because nothing in it was trained on them; the logit is honest only
+    on development queries, which are few, and two weights ask less of them than one a signal. signals, grades: of
+    development queries, as in `fit`. The result's p_value and likelihoods are those of this second fit.
+    """
+    stacked = signals.set_column(
+        signals.schema.get_field_index("reciprocal_rank"), "reciprocal_rank", pa.array(fusion.score(signals))
+    )
+    two = fit(stacked, grades, ["reciprocal_rank", "cross_encoder"], l2=l2)
+    share = two.weights[0] / two.deviation[0]
+    return replace(
+        two,
+        names=(*fusion.names, "cross_encoder"),
+        weights=(*(weight * share for weight in fusion.weights), two.weights[1]),
+        standard_errors=(*(error * abs(share) for error in fusion.standard_errors), two.standard_errors[1]),
+        mean=(*fusion.mean, two.mean[1]),
+        deviation=(*fusion.deviation, two.deviation[1]),
     )
 
 

@@ -99,13 +99,7 @@ def run_in_subprocess(
 
     Raises OutOfMemory or TrainingFailed (running again would fail again), TrainingInterrupted (killed; run it again).
     """
-    output, job_file = work_dir / OUTPUT, work_dir / JOB
-    work_dir.mkdir(parents=True, exist_ok=True)
-    text = job.to_json()
-    if not job_file.is_file() or job_file.read_text(encoding="utf-8") != text:
-        for stale in (output, work_dir / CHECKPOINTS):
-            shutil.rmtree(stale, ignore_errors=True)
-        job_file.write_text(text, encoding="utf-8")
+    output, job_file = prepare(job, work_dir), work_dir / JOB
     if (output / LOG).is_file():
         return read_result(output)
 
@@ -125,6 +119,19 @@ def run_in_subprocess(
     if code == 0:
         return read_result(output)
     raise _failure(code, work_dir / STDERR)
+
+
+def prepare(job: TrainingJob, work_dir: Path) -> Path:
+    """Make the folder this job's: what another job left there is removed, what this one left stays to be resumed.
+    Returns the folder that the model is to be written to."""
+    output, job_file = work_dir / OUTPUT, work_dir / JOB
+    work_dir.mkdir(parents=True, exist_ok=True)
+    text = job.to_json()
+    if not job_file.is_file() or job_file.read_text(encoding="utf-8") != text:
+        for stale in (output, work_dir / CHECKPOINTS):
+            shutil.rmtree(stale, ignore_errors=True)
+        job_file.write_text(text, encoding="utf-8")
+    return output
 
 
 def _failure(code: int, log: Path) -> Exception:

@@ -108,7 +108,7 @@ def test_the_environment_of_the_process_counts_when_none_is_given(monkeypatch: p
         ("TRAINING__DEVICE", "cuda", "cuda"),
         ("TRAINING__DEVICE", "null", None),
         ("TRAINING__DEVICE", "", None),
-        ("SCORING__SIGNALS", "[bm25, cosine]", ("bm25", "cosine")),
+        ("SCORING__SIGNALS", "[bm25, cross_encoder]", ("bm25", "cross_encoder")),
         ("ANNOTATION__POSITIVE_SHARE", "[0.1, 0.5]", (0.1, 0.5)),
         ("ENCODER__QUERY_PROMPT", '"query: "', "query: "),
     ],

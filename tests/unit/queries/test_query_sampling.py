@@ -110,5 +110,5 @@ def test_an_empty_pool_gives_an_empty_sample() -> None:
 
 def test_frequent_queries_are_drawn_more_often_by_the_square_root() -> None:
     pool = queries(numeric=2).with_columns(frequency=pl.Series([1, 9]))
-    drawn = [stratified_sample(pool, {"numeric": 1.0}, size=1, seed=s)["frequency"][0] for s in range(1500)]
-    assert drawn.count(9) / len(drawn) == pytest.approx(3 / 4, abs=0.04)
+    drawn = [stratified_sample(pool, {"numeric": 1.0}, size=1, seed=s)["frequency"][0] for s in range(600)]
+    assert drawn.count(9) / len(drawn) == pytest.approx(3 / 4, abs=0.06)

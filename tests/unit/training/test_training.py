@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,24 +10,31 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
 
+from rerankops.errors import InputError
 from rerankops.scoring.cross_encoder import CrossEncoderScorer
 from rerankops.training.__main__ import _is_out_of_memory as is_out_of_memory
 from rerankops.training.__main__ import _what_to_do as what_to_do
+from rerankops.training.__main__ import main
 from rerankops.training.process import (
     CHECKPOINTS,
+    FAILED,
     JOB,
     LOG,
     OutOfMemory,
     TrainingFailed,
     TrainingInterrupted,
     TrainingJob,
+    prepare,
     run_in_subprocess,
 )
 from rerankops.training.process import _failure as failure
+from rerankops.training.trainer import train
 
 PAIRS = [("what is red", "title\nit is painted red"), ("what is red", "title\nit is painted blue")]
 
@@ -85,7 +91,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_end(job, tmp_
     assert not (work / "model" / LOG).exists()
     resumed = run_in_subprocess(long, work)
     assert resumed.resumed_from
-    straight = run_in_subprocess(long, tmp_path / "other")
+    straight = train(long, tmp_path / "straight", checkpoints=tmp_path / "checkpoints")
     assert straight.resumed_from is None
     assert (resumed.steps, resumed.best_step) == (straight.steps, straight.best_step)
     scores = [
@@ -95,17 +101,37 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_end(job, tmp_
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
 
 
-def test_another_job_in_the_same_folder_starts_afresh(job, tmp_path):
-    first = run_in_subprocess(job, tmp_path / "work")
-    second = run_in_subprocess(with_settings(job, head="cls"), tmp_path / "work")
-    assert (first.head, second.head) == ("maxsim", "cls")
-    assert json.loads((tmp_path / "work" / JOB).read_text())["settings"]["head"] == "cls"
+def test_another_job_in_the_same_folder_starts_afresh_and_the_same_one_does_not(job, tmp_path):
+    leftover = prepare(job, tmp_path).parent / CHECKPOINTS / "checkpoint-5"
+    leftover.mkdir(parents=True)
+    prepare(job, tmp_path)
+    assert leftover.exists()
+    prepare(with_settings(job, epochs=9), tmp_path)
+    assert not leftover.exists()
 
 
-def test_an_error_of_the_training_is_one_line(job, tmp_path):
-    with pytest.raises(TrainingFailed, match="a CPU cannot train in; use auto or fp32") as caught:
-        run_in_subprocess(with_settings(job, mixed_precision="fp16"), tmp_path / "work")
-    assert "\n" not in str(caught.value)
+def test_a_plain_head_on_cls_can_be_asked_for(job, tmp_path):
+    result = train(with_settings(job, head="cls"), tmp_path / "model", checkpoints=tmp_path / "checkpoints")
+    assert result.head == "cls"
+    assert "before training the scores were random" in (tmp_path / "model" / "README.md").read_text()
+    assert CrossEncoder(str(tmp_path / "model"), device="cpu").num_labels == 1  # no flag needed
+
+
+def test_an_empty_split_is_an_error_that_counts(job, groups, tmp_path):
+    pq.write_table(groups.filter(pc.equal(groups["split"], "dev")), job.groups)
+    with pytest.raises(InputError, match="0 train and 12 dev groups; both are needed"):
+        train(job, tmp_path / "model", checkpoints=tmp_path / "checkpoints")
+
+
+def test_an_error_of_the_training_is_one_line(job, tmp_path, monkeypatch, capsys):
+    (tmp_path / JOB).write_text(with_settings(job, mixed_precision="fp16").to_json())
+    monkeypatch.setattr("sys.argv", ["training", "--job", str(tmp_path / JOB), "--output", str(tmp_path / "model")])
+    assert main() == FAILED
+    log = tmp_path / "log"
+    log.write_text(capsys.readouterr().err)
+    message = str(failure(FAILED, log))
+    assert "a CPU cannot train in; use auto or fp32" in message
+    assert "\n" not in message
 
 
 def test_running_out_of_memory_says_what_to_do(job):
