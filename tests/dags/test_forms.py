@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from rerankops.errors import SettingsError
+
 Find = Callable[[str], Any]
 DAG_IDS = [
     "collect_annotation_batch",
