@@ -133,11 +133,21 @@ def test_similar_pairs_are_exactly_those_of_brute_force(threshold: float, seed: 
         assert found.rows() == sorted(found.rows())
 
 
-@pytest.mark.parametrize("shared", range(1, 30))
-def test_a_pair_exactly_at_the_threshold_is_similar_whatever_the_rounding(shared: int) -> None:
-    letters = [chr(0x4E00 + i) for i in range(61)]
-    long, short = "".join(letters[:31]), "".join(letters[: shared + 1])
-    assert similar_pairs(frame(long), frame(short), threshold=shared / 30).height == 1
+AT_THE_EDGE = [
+    (percent / 100, size, percent * size // 100)
+    for percent in range(5, 100)
+    for size in range(2, 61)
+    if percent * size % 100 == 0 and percent / 100 * size > percent * size // 100
+]
+"""Thresholds whose product with a size is an integer, but for binary fractions a little more: 0.28 of 25, say."""
+
+
+@pytest.mark.parametrize(("threshold", "size", "shared"), AT_THE_EDGE)
+def test_a_pair_exactly_at_the_threshold_is_similar_whatever_the_rounding(
+    threshold: float, size: int, shared: int
+) -> None:
+    letters = "".join(chr(0x4E00 + i) for i in range(size + 1))
+    assert similar_pairs(frame(letters), frame(letters[: shared + 1]), threshold=threshold).height == 1
 
 
 def test_texts_whose_latin_words_differ_are_not_similar() -> None:

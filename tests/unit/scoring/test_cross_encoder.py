@@ -154,7 +154,7 @@ def test_weights_are_never_unpickled(reranker, tmp_path):
         if path.suffix != ".safetensors":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
-    with pytest.raises(ModelUnavailable, match="no file named model.safetensors"):
+    with pytest.raises(ModelUnavailable, match=r"no file named model\.safetensors"):
         cross_encoder.load(str(tmp_path), max_length=40, device="cpu")
 
 
