@@ -286,7 +286,7 @@ Signal = Record(
             field("passage_id", pa.string(), ""),
             field("rank", pa.int32(), "of the fused retrieval order"),
             field("reciprocal_rank", pa.float64(), "the fused score of retrieval"),
-            field("bm25", pa.float64(), "where the leg did not return it: the leg's lowest score for the query"),
+            field("bm25", pa.float64(), "standardised within the query; not returned by the leg: its lowest"),
             field("cosine", pa.float64(), "of the pooled vectors"),
             field("maxsim", pa.float64(), "late interaction: mean over query tokens of the largest cosine"),
             field("cross_encoder", pa.float64(), "logit; null when no cross-encoder scored it", null=True),

@@ -34,6 +34,9 @@ def signals(
     bm25: where the leg did not return the passage, the lowest score that it returned for the query. The leg returns
     its best k, so that is an upper bound on what the passage would have had, and the tightest one known; 0 would say
     "no word in common", which is mostly false. 0 when the leg returned nothing at all for the query.
+    It is then standardised within the query (zero mean, unit variance; Montague and Aslam, "Relevance score
+    normalization for metasearch", 2001): raw scores grow with the number of query terms, so that one weight cannot suit
+    short colloquial queries and long formal ones.
     cosine: exact, for every candidate, also those that only BM25 returned.
     maxsim: mean over query tokens of the largest cosine to a passage token (Khattab and Zaharia, "ColBERT", 2020,
     divided by the query's length so that queries are comparable); 0 for a text without tokens.
@@ -51,7 +54,7 @@ def signals(
         "passage_id",
         "rank",
         reciprocal_rank="fused_score",
-        bm25=pl.col("bm25_score").fill_null(pl.col("bm25_score").min().over("query_id")).fill_null(0.0),
+        bm25=_standardised("bm25_score"),
         cosine=pl.Series(cosine, dtype=pl.Float64),
         maxsim=pl.Series(maxsim, dtype=pl.Float64),
         cross_encoder=(
@@ -61,6 +64,14 @@ def signals(
         ),
     )
     return Signal.conform(result.to_arrow())
+
+
+def _standardised(name: str) -> pl.Expr:
+    """A score within its query: nulls take its lowest, then zero mean and unit variance; 0 where all are alike."""
+    score = pl.col(name).fill_null(pl.col(name).min().over("query_id")).fill_null(0.0)
+    centred = score - score.mean().over("query_id")
+    deviation = score.std(ddof=0).over("query_id")
+    return pl.when(deviation > 1e-9).then(centred / deviation).otherwise(0.0)
 
 
 def similarities(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from rerankops.errors import InputError
@@ -74,10 +75,23 @@ def test_cosine_and_maxsim_equal_those_of_plain_loops(candidates, queries, passa
         assert row["maxsim"] == pytest.approx(float(np.mean(best)), abs=1e-5)
 
 
-def test_a_passage_that_bm25_did_not_return_has_its_query_s_lowest_score(candidates, queries, passages):
-    rows = {(row["query_id"], row["passage_id"]): row["bm25"] for row in of(candidates, queries, passages).to_pylist()}
-    assert rows["q0", "p1"] == 19.0
-    assert rows["q0", "p0"] == rows["q0", "p3"] == min(20.0 - i for i in range(12) if i % 3)
+def test_bm25_is_standardised_within_the_query_and_what_it_did_not_return_has_the_lowest(candidates, queries, passages):
+    rows = of(candidates, queries, passages).to_pylist()
+    raw = {(row["query_id"], row["passage_id"]): row["bm25_score"] for row in candidates.to_pylist()}
+    for query in ("q0", "q1"):
+        mine = [row for row in rows if row["query_id"] == query]
+        lowest = min(score for (of_query, _), score in raw.items() if of_query == query and score is not None)
+        scores = np.array([lowest if (s := raw[query, row["passage_id"]]) is None else s for row in mine])
+        assert [row["bm25"] for row in mine] == pytest.approx((scores - scores.mean()) / scores.std())
+
+
+def test_the_scale_of_a_query_s_bm25_scores_does_not_matter(candidates, queries, passages):
+    scaled = candidates.set_column(
+        candidates.schema.get_field_index("bm25_score"), candidates.schema.field("bm25_score"),
+        pc.multiply(candidates["bm25_score"], 7.0),
+    )  # fmt: skip
+    one, other = (of(table, queries, passages)["bm25"].to_pylist() for table in (candidates, scaled))
+    assert one == pytest.approx(other)
 
 
 def test_a_query_for_which_bm25_returned_nothing_has_zero(candidates, queries, passages):
