@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from local_stack import PROJECT, Running, run_over_rest
 
 from rerankops.demo import runner
 from rerankops.pipeline.incumbent import registry
@@ -122,6 +123,29 @@ def test_a_second_round_compares_with_what_the_first_one_promoted(first: runner.
     assert again.second.decision != first.decision
     names = [row["name"] for row in again.second.ladder["systems"]]
     assert ("champion" in names) == first.promotion["promoted"]
+
+
+def test_a_scheduler_runs_the_retraining_that_its_form_asks_for(again: Again, demo: runner.Demo) -> None:
+    """`make up` after the demo: the same judgments and settings are the retraining that was done."""
+    running = Running.on_free_ports(demo.root, "--dags", str(PROJECT / "dags"), "--plugins", str(PROJECT / "plugins"))
+    registered = versions(demo)
+    started = running.stack("up")
+    try:
+        assert started.returncode == 0, started.stdout + started.stderr
+        with running.airflow() as client:
+            asked = {"epochs": None, "learning_rate": None, "seed": None, "again": None}
+            run, state = run_over_rest(client, "retrain_reranker", asked, seconds=300)
+            value = client.get(f"{run}/taskInstances/decide/xcomEntries/return_value").json()["value"]
+            refused = client.post(
+                "/api/v2/dags/retrain_reranker/dagRuns", json={"logical_date": None, "conf": {"epochs": 0}}
+            )
+    finally:
+        stopped = running.stack("down")
+    assert state == "success"
+    assert value == again.second.decision
+    assert refused.status_code == 400
+    assert stopped.returncode == 0
+    assert versions(demo) == registered
 
 
 def test_a_retraining_with_an_unknown_parameter_fails(first: runner.Round, demo: runner.Demo) -> None:

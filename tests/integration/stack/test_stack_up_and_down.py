@@ -1,20 +1,13 @@
 """`make up` and `make down` for real: Airflow and MLflow on free ports, in a folder of their own."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from local_stack import Running, free_port, run_over_rest
 
-PROJECT = Path(__file__).resolve().parents[3]
 DAG = """
 import os
 from airflow.sdk import dag, task
@@ -30,35 +23,6 @@ def greet():
 
 greet()
 """
-
-
-@dataclass(frozen=True)
-class Running:
-    root: Path
-    environment: dict[str, str]
-
-    def stack(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, PROJECT / "scripts" / "stack.py", command, "--root", self.root],
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    @contextmanager
-    def airflow(self) -> Iterator[httpx.Client]:
-        url = f"http://127.0.0.1:{self.environment['RERANKOPS_AIRFLOW_PORT']}"
-        password = json.loads((self.root / ".rerankops/airflow/passwords.json").read_text())["admin"]
-        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
-            token = client.post("/auth/token", json={"username": "admin", "password": password})
-            client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-            yield client
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def processes_in(root: Path) -> list[str]:
@@ -81,9 +45,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (root / ".rerankops").mkdir()
     (root / "dags" / "greet.py").write_text(DAG)
     (root / ".rerankops" / "demo.env").write_text("RERANKOPS__SOURCES__CORPUS=/somewhere/corpus.jsonl\n")
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("RERANKOPS", "AIRFLOW"))}
-    ports = {"RERANKOPS_AIRFLOW_PORT": str(free_port()), "RERANKOPS_MLFLOW_PORT": str(free_port())}
-    one = Running(root, {**own, **ports})
+    one = Running.on_free_ports(root)
     started = one.stack("up")
     try:
         assert started.returncode == 0, started.stdout + started.stderr
@@ -94,14 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def test_a_run_triggered_over_rest_succeeds_with_the_demos_environment(running: Running) -> None:
     with running.airflow() as client:
-        deadline = time.monotonic() + 60
-        while client.get("/api/v2/dags/greet").status_code == httpx.codes.NOT_FOUND and time.monotonic() < deadline:
-            time.sleep(1)
-        triggered = client.post("/api/v2/dags/greet/dagRuns", json={"logical_date": None})
-        assert triggered.status_code == httpx.codes.OK, triggered.text
-        run = f"/api/v2/dags/greet/dagRuns/{triggered.json()['dag_run_id'].replace('+', '%2B')}"
-        while (state := client.get(run).json()["state"]) not in {"success", "failed"} and time.monotonic() < deadline:
-            time.sleep(0.5)
+        run, state = run_over_rest(client, "greet", {}, seconds=60)
         assert state == "success"
         value = client.get(f"{run}/taskInstances/say/xcomEntries/return_value").json()["value"]
         pools = {pool["name"]: pool["slots"] for pool in client.get("/api/v2/pools").json()["pools"]}
