@@ -22,7 +22,7 @@ from rich.table import Table
 from rerankops.errors import RerankopsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-console = Console()
+console = Console(width=max(110, Console().width))
 
 Config = Annotated[
     str | None,

@@ -106,11 +106,16 @@ def _round(demo: Demo, world: World, number: int, tell: Tell) -> Round:
     retrained = run_dag(demo, "retrain_reranker")
     decision = retrained["decide"]
     _, _, evaluation = here.workspace.manifest(decision).inputs
+    verdicts = _verdicts(here, batch)
+    ladder = reporting.full_ladder(here, evaluation, decision)
+    for stage in ladder["stages"]:
+        if stage["name"] == "validate_delivery":  # what was refused is in no lineage of a decision
+            stage["counts"]["quarantined"] = sum(verdict["outcome"] == "quarantined" for verdict in verdicts)
     return Round(
         batch=batch,
-        verdicts=_verdicts(here, batch),
+        verdicts=verdicts,
         decision=decision,
-        ladder=reporting.full_ladder(here, evaluation, decision),
+        ladder=ladder,
         promotion=retrained["promote"],
     )
 
