@@ -177,6 +177,9 @@ def trial(
     base_model: Annotated[str, typer.Option(help="The cross-encoder to start from.")],
     output: Annotated[Path, typer.Option(help="report.html, ladder.json and the trial's own workspace go here.")],
     labels: Annotated[int, typer.Option(min=3, help="Judged query-passage pairs, at most.")] = 600,
+    max_length: Annotated[
+        int, typer.Option(min=16, help="Tokens of a passage, and of a pair; the rest is cut. A trial is to be quick.")
+    ] = 128,
     config: Config = None,
 ) -> None:
     """What would the loop give on a labelled set of yours? Its labels stand in for annotators."""
@@ -189,8 +192,8 @@ def trial(
         config,
         overrides={
             "workspace": {"root": str(output / "workspace")},
-            "encoder": {"model": encoder},
-            "training": {"base_model": base_model},
+            "encoder": {"model": encoder, "max_length": max_length},
+            "training": {"base_model": base_model, "max_length": max_length},
         },
     )
     with steps() as tell:
