@@ -13,6 +13,9 @@ from rerankops.pipeline.incumbent import registry
 from rerankops.records import QueryEvent
 
 
+pytestmark = pytest.mark.timeout(1500)  # whole rounds of the loop, on a machine that may be busy
+
+
 def silent(_: str) -> None:
     """Nobody watches."""
 

@@ -60,15 +60,17 @@ def per_question(ranking: pa.Table, qrels: pa.Table) -> pa.Table:
 
 
 def qrels(gold: pa.Table) -> pa.Table:
-    """question_id, passage_id, grade from records.GoldQuestion: its relevant passages have the highest grade."""
-    frame = pl.DataFrame(gold.select(["question_id", "relevant_passage_ids"])).explode("relevant_passage_ids")
-    frame = frame.drop_nulls().unique(maintain_order=True)
-    return pa.table(
-        {
-            "question_id": frame["question_id"].to_arrow().cast(pa.string()),
-            "passage_id": frame["relevant_passage_ids"].to_arrow().cast(pa.string()),
-            "grade": pa.array([max(GRADES)] * len(frame), pa.int8()),
-        }
+    """question_id, passage_id, grade from records.GoldQuestion: the grades it states, else the highest."""
+    passages = pl.col("relevant_passage_ids")
+    stated = pl.DataFrame(gold.select(["question_id", "relevant_passage_ids", "relevant_grades"])).with_columns(
+        grade=pl.col("relevant_grades").fill_null(pl.lit(max(GRADES), pl.Int8).repeat_by(passages.list.len()))
+    )
+    judged = stated.filter(passages.list.len() > 0).explode("relevant_passage_ids", "grade")
+    distinct = judged.unique(["question_id", "relevant_passage_ids"], keep="first", maintain_order=True)
+    return (
+        distinct.select("question_id", passage_id="relevant_passage_ids", grade=pl.col("grade").cast(pl.Int8))
+        .to_arrow()
+        .cast(pa.schema([("question_id", pa.string()), ("passage_id", pa.string()), ("grade", pa.int8())]))
     )
 
 

@@ -243,3 +243,14 @@ def test_a_report_with_one_system_and_no_decision_still_renders(both: dict[str, 
     page = render(made, PromotionDecision(False, None, (), ()), alone, GOLD, PASSAGES, title="t", lineage={})
     assert "Not promoted" in page
     assert "There is nothing to compare with." in page
+
+
+def test_qrels_have_the_grades_that_gold_states_and_the_highest_where_it_states_none() -> None:
+    rows = [
+        {"question_id": "a", "relevant_passage_ids": ["p1", "p2"], "relevant_grades": [3, 2]},
+        {"question_id": "b", "relevant_passage_ids": ["p3"], "relevant_grades": None},
+        {"question_id": "c", "relevant_passage_ids": [], "relevant_grades": None},
+    ]
+    shared = {"text": "?", "accepted_answers": ["x"], "stratum": "all"}
+    found = metrics.qrels(GoldQuestion.table([row | shared for row in rows]))
+    assert [tuple(row.values()) for row in found.to_pylist()] == [("a", "p1", 3), ("a", "p2", 2), ("b", "p3", 3)]
