@@ -12,7 +12,6 @@ from rerankops.demo import runner
 from rerankops.pipeline.incumbent import registry
 from rerankops.records import QueryEvent
 
-
 pytestmark = pytest.mark.timeout(1500)  # whole rounds of the loop, on a machine that may be busy
 
 
