@@ -122,6 +122,7 @@ def test_running_again_changes_nothing(first: runner.Round, stored_first: tuple[
 
 def test_a_second_round_compares_with_what_the_first_one_promoted(first: runner.Round, again: Again) -> None:
     assert again.second.batch != first.batch
+    assert "accepted" in {verdict["outcome"] for verdict in again.second.verdicts}
     assert again.second.decision != first.decision
     names = [row["name"] for row in again.second.ladder["systems"]]
     assert ("champion" in names) == first.promotion["promoted"]

@@ -17,16 +17,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from rerankops import config
 from rerankops.config.loading import config_folder
 from rerankops.demo import people
 from rerankops.demo.world import World, build
 from rerankops.errors import RerankopsError, SettingsError
 from rerankops.pipeline import reporting
+from rerankops.pipeline.annotation import JUDGMENTS
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.flows import Tell
 from rerankops.pipeline.incumbent import registry
-from rerankops.records import AnnotationTask, QueryEvent
+from rerankops.records import TIMESTAMP, AnnotationTask, QueryEvent
 from rerankops.workspace import Address, Workspace
 
 SEED = 20260901
@@ -152,12 +156,18 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _label(demo: Demo, world: World, here: Context, batch: Address, *, interrupted: bool) -> None:
-    tasks = here.workspace.read(batch, AnnotationTask)
-    events = [address for address, found in here.workspace.lineage(batch).items() if found.kind == QueryEvent.name]
+    workspace, judged = here.workspace, here.workspace.ref(JUDGMENTS)
+    # Control tasks may ask what was judged in an earlier round: what its users meant must be known too. Of a later one
+    # nothing may be known, so that labelling this batch again gives the same annotations.
+    own = workspace.lineage(batch)
+    behind = own | (workspace.lineage(judged) if judged else {})
+    logs = {address: workspace.read(address, QueryEvent) for address, m in behind.items() if m.kind == QueryEvent.name}
+    latest = max(pc.max(events["issued_at"]).as_py() for address, events in logs.items() if address in own)
+    events = [log.filter(pc.less_equal(log["issued_at"], pa.scalar(latest, TIMESTAMP))) for log in logs.values()]
     annotations = people.label(
         world,
-        tasks,
-        here.workspace.read(events[0], QueryEvent),
+        workspace.read(batch, AnnotationTask),
+        pa.concat_tables(events),
         annotators_per_task=here.settings.annotation.annotators_per_task,
         seed=SEED,
     )
@@ -169,7 +179,7 @@ def _verdicts(here: Context, batch: Address) -> list[dict[str, Any]]:
     for name in here.workspace.refs("verdicts"):
         address = here.workspace.require(name, "")
         manifest = here.workspace.manifest(address)
-        if batch in manifest.inputs or not manifest.counts["accepted"]:
+        if batch in manifest.inputs:
             outcome = "accepted" if manifest.counts["accepted"] else "quarantined"
             found.append({"outcome": outcome, "folder": str(here.workspace.root / "objects" / address)})
     return sorted(found, key=lambda verdict: verdict["outcome"])
