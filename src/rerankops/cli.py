@@ -23,6 +23,8 @@ from rerankops.errors import RerankopsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(width=max(110, Console().width))
+_WHOLE_LINES = 500
+"""Columns for what must not be broken into lines, such as addresses that people search for."""
 
 Config = Annotated[
     str | None,
@@ -165,7 +167,7 @@ def lineage(address: str, config: Config = None) -> None:
 
     tree = Tree(f"lineage of {address}")
     add(tree, start)
-    console.print(tree, soft_wrap=True)
+    Console(width=_WHOLE_LINES).print(tree, soft_wrap=True)
 
 
 @app.command()
