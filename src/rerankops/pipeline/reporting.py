@@ -37,16 +37,21 @@ def full_ladder(context: Context, evaluation: Address, decision: Address) -> dic
     }
 
 
+_RATES = frozenset({"completeness", "control_accuracy", "positive_share", "alpha", "kappa"})
+"""Shares and coefficients: of several runs of a step the mean is told, of everything else the sum."""
+
+
 def stages(context: Context, address: Address) -> list[dict[str, Any]]:
-    """Every step that led to an artefact: name, seconds, counts; several runs of a step are added up."""
-    found: dict[str, dict[str, Any]] = {}
+    """Every step that led to an artefact: name, seconds, counts; several runs of a step are told as one."""
+    runs: dict[str, list[Manifest]] = {}
     for manifest in context.workspace.lineage(address).values():
-        if manifest.step in _STAGES:
-            _add(found.setdefault(manifest.step, {"name": manifest.step, "seconds": 0.0, "counts": {}}), manifest)
-    return [found[name] for name in _STAGES if name in found]
+        runs.setdefault(manifest.step, []).append(manifest)
+    return [_told(name, runs[name]) for name in _STAGES if name in runs]
 
 
-def _add(stage: dict[str, Any], manifest: Manifest) -> None:
-    stage["seconds"] = round(stage["seconds"] + manifest.seconds, 3)
-    for name, value in manifest.counts.items():
-        stage["counts"][name] = stage["counts"].get(name, 0) + value
+def _told(name: str, runs: list[Manifest]) -> dict[str, Any]:
+    counts: dict[str, float] = {}
+    for key in dict.fromkeys(key for run in runs for key in run.counts):
+        values = [run.counts[key] for run in runs if key in run.counts]
+        counts[key] = round(sum(values) / len(values), 4) if key in _RATES else sum(values)
+    return {"name": name, "seconds": round(sum(run.seconds for run in runs), 3), "counts": counts}
