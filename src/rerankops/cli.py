@@ -19,6 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from rerankops.config.settings import Metric
 from rerankops.errors import RerankopsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -182,6 +183,10 @@ def trial(
     max_length: Annotated[
         int, typer.Option(min=16, help="Tokens of a passage, and of a pair; the rest is cut. A trial is to be quick.")
     ] = 128,
+    metric: Annotated[
+        Metric,
+        typer.Option(help="What the gate asks for: what the set's labels say of the order, or accuracy of the answers."),
+    ] = "recall@1",
     config: Config = None,
 ) -> None:
     """What would the loop give on a labelled set of yours? Its labels stand in for annotators."""
@@ -196,6 +201,7 @@ def trial(
             "workspace": {"root": str(output / "workspace")},
             "encoder": {"model": encoder, "max_length": max_length},
             "training": {"base_model": base_model, "max_length": max_length},
+            "promotion": {"primary_metric": metric},
         },
     )
     with steps() as tell:
