@@ -1,18 +1,19 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`. Both install what they need into .venv.
 PYTHON ?= python3
+RETRIEVAL ?= embedded
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 UV_VERSION := 0.13.8
 
-.PHONY: demo test unit up down status lint bench lock env clean distclean help
+.PHONY: demo test unit up down status elasticsearch elasticsearch-stop lint bench lock env clean distclean help
 .DEFAULT_GOAL := help
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-demo: $(VENV)/demo.done  ## the whole loop on a fictional car line-up, through the Airflow DAGs
-	$(BIN)/rerankops demo
+demo: $(VENV)/demo.done  ## the whole loop on a fictional car line-up, through the Airflow DAGs; RETRIEVAL=elasticsearch for a real node
+	$(BIN)/rerankops demo --retrieval $(RETRIEVAL)
 
 test: $(VENV)/dev.done  ## everything that CI checks: lint, types, contracts, tests
 	$(MAKE) --no-print-directory lint
@@ -36,6 +37,12 @@ down:  ## stop exactly what `make up` started
 status:  ## what of it runs
 	$(BIN)/python scripts/stack.py status
 
+elasticsearch: $(VENV)/demo.done  ## a real Elasticsearch in the background, for development (needs a JDK 21 and Maven)
+	$(BIN)/python scripts/local_elasticsearch.py start
+
+elasticsearch-stop:  ## stop exactly what `make elasticsearch` started; its data stay
+	$(BIN)/python scripts/local_elasticsearch.py stop
+
 bench: $(VENV)/dev.done  ## the benchmarks; their results go to benchmarks/results
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
@@ -48,6 +55,7 @@ lock: $(BIN)/uv  ## resolve the requirements again, for Python 3.11 to 3.13
 
 clean:  ## remove what the demo and the tests made
 	-test ! -e .rerankops/stack.json || $(BIN)/python scripts/stack.py down
+	-test ! -e .rerankops/elasticsearch/state.json || $(BIN)/python scripts/local_elasticsearch.py stop
 	rm -rf .rerankops .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 distclean: clean  ## and the virtual environment

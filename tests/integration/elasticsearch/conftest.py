@@ -1,0 +1,3 @@
+from elasticsearch_node import elasticsearch_url, three_nodes
+
+__all__ = ["elasticsearch_url", "three_nodes"]
