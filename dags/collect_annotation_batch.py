@@ -15,7 +15,7 @@ incumbent's first few become annotation tasks, with control tasks mixed in, and 
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, task
-from dag_defaults import BATCH, DEFAULTS, refuse_unknown
+from dag_defaults import BATCH, DEFAULTS, context, refuse_unknown
 
 WINDOW = {"type": ["string", "null"], "format": "date-time"}
 PARAMS = {
@@ -31,7 +31,7 @@ def collect_annotation_batch():
         from rerankops.pipeline import queries
 
         refuse_unknown(params, PARAMS)
-        return queries.pull_events(since=params["since"], until=params["until"])
+        return queries.pull_events(since=params["since"], until=params["until"], context=context())
 
     @task
     def distil_queries(events: str) -> str:
@@ -49,7 +49,7 @@ def collect_annotation_batch():
     def retrieve_candidates(sample: str) -> str:
         from rerankops.pipeline import queries
 
-        return queries.retrieve_candidates(sample)
+        return queries.retrieve_candidates(sample, context=context())
 
     @task
     def make_annotation_batch(sample: str, candidates: str) -> str:

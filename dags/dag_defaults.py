@@ -9,6 +9,8 @@ from typing import Any
 from airflow.sdk import Asset
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
 
+CORPUS = Asset("rerankops://corpus")
+"""Updated from outside, when the passages that sources.corpus names have changed."""
 INDEX = Asset("rerankops://index")
 BATCH = Asset("rerankops://annotation-batch")
 JUDGMENTS = Asset("rerankops://judgments")
@@ -34,14 +36,34 @@ DEFAULTS: dict[str, Any] = {
         "retry_policy": ExceptionRetryPolicy(
             rules=[
                 RetryRule(
+                    exception="rerankops.errors.ServerUnavailable",
+                    action=RetryAction.RETRY,
+                    reason="a server was away or busy; it may be back",
+                ),
+                RetryRule(
                     exception="rerankops.errors.RerankopsError",
                     action=RetryAction.FAIL,
                     reason="the same input would fail again; the message says what to do",
-                )
+                ),
             ]
         ),
     },
 }
+
+
+def context() -> Any:
+    """What the steps work with, and the Elasticsearch that an Airflow connection names when one is set."""
+    from dataclasses import replace
+
+    from rerankops.pipeline import context
+
+    here = context.load()
+    named = here.settings.elasticsearch.airflow_connection
+    if named is None:
+        return here
+    from rerankops_elasticsearch import ElasticsearchHook
+
+    return replace(here, connection=ElasticsearchHook(named).get_conn())
 
 
 def refuse_unknown(params: Mapping[str, Any], known: Mapping[str, Any]) -> None:

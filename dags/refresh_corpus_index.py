@@ -1,23 +1,33 @@
 """### Refresh the corpus index
 
-Reads the passages (`sources.corpus`) and the gold questions (`sources.gold`), embeds what is new, builds an index and
-serves it **only if its HNSW recall against exact search reaches `retrieval.min_recall`**; otherwise the old index stays
-and this run says why.
+Reads the passages (`sources.corpus`) and the gold questions (`sources.gold`), embeds what is new shard by shard, builds
+an index (in the workspace, or a new version on Elasticsearch) and serves it **only if its HNSW recall against exact
+search reaches `retrieval.min_recall`**; otherwise the old index stays and this run says why. On Elasticsearch the alias
+`elasticsearch.alias` moves then, in one step, and versions that are no longer kept are deleted.
 
-- **When**: every night at 02:00 UTC, or by hand after a new manual was published.
+- **When**: every night at 02:00 UTC, or at once when whoever publishes manuals reports an event of the asset
+  `rerankops://corpus` (`POST /api/v2/assets/events`), or by hand.
 - **Again**: the same corpus under the same settings gives the same addresses; nothing is embedded twice.
 - **Then**: updates the asset `rerankops://index`.
 """
 
 from __future__ import annotations
 
-from airflow.sdk import dag, task
-from dag_defaults import DEFAULTS, GPU, INDEX, refuse_unknown
+from datetime import timedelta
+
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+from dag_defaults import CORPUS, DEFAULTS, GPU, INDEX, context, refuse_unknown
 
 PARAMS: dict[str, object] = {}
 
 
-@dag(schedule="0 2 * * *", doc_md=__doc__, params=PARAMS, tags=["rerankops", "retrieval"], **DEFAULTS)
+@dag(
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 2 * * *", timezone="UTC"), assets=[CORPUS]),
+    doc_md=__doc__,
+    params=PARAMS,
+    tags=["rerankops", "retrieval"],
+    **DEFAULTS,
+)
 def refresh_corpus_index():
     @task
     def load_corpus(params=None) -> str:
@@ -32,28 +42,42 @@ def refresh_corpus_index():
 
         return corpus.load_gold()
 
-    @task(**GPU)
-    def embed_corpus(passages: str) -> str:
+    @task(multiple_outputs=True)
+    def plan_embedding(passages: str) -> dict:
         from rerankops.pipeline import corpus
 
-        return corpus.embed_corpus(passages)
+        return corpus.plan_embedding(passages)
 
-    @task
+    @task(execution_timeout=timedelta(hours=6), **GPU)
+    def embed_shard(plan: str, shard: int) -> str:
+        from rerankops.pipeline import corpus
+
+        return corpus.embed_shard(plan, shard)
+
+    @task(trigger_rule="none_failed")  # nothing changed: no shards, and a mapped task without any is skipped
+    def join_vectors(plan: str, shards: list[str] | None) -> str:
+        from rerankops.pipeline import corpus
+
+        return corpus.join_vectors(plan, list(shards or []))
+
+    @task(execution_timeout=timedelta(hours=6))
     def build_index(passages: str, vectors: str) -> str:
-        from rerankops.pipeline import corpus
+        from rerankops.pipeline import index
 
-        return corpus.build_index(passages, vectors)
+        return index.build_index(passages, vectors, context=context())
 
     @task(outlets=[INDEX])
-    def serve_index(index: str, gold: str, *, outlet_events=None) -> dict:
-        from rerankops.pipeline import corpus
+    def serve_index(built: str, gold: str, *, outlet_events=None) -> dict:
+        from rerankops.pipeline import index
 
-        checked = corpus.serve_index(index)
-        outlet_events[INDEX].extra = {"index": index, "gold": gold, **checked}
+        checked = index.serve_index(built, context=context())
+        outlet_events[INDEX].extra = {"index": built, "gold": gold, **checked}
         return checked
 
     passages = load_corpus()
-    serve_index(build_index(passages, embed_corpus(passages)), load_gold())
+    planned = plan_embedding(passages)
+    shards = embed_shard.partial(plan=planned["plan"]).expand(shard=planned["shards"])
+    serve_index(build_index(passages, join_vectors(planned["plan"], shards)), load_gold())
 
 
 refresh_corpus_index()

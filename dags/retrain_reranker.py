@@ -14,8 +14,10 @@ MLflow with the report; a winner is registered and becomes `champion` by compare
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
-from dag_defaults import CHAMPION, DEFAULTS, GPU, JUDGMENTS, REGISTRY, refuse_unknown
+from dag_defaults import CHAMPION, DEFAULTS, GPU, JUDGMENTS, REGISTRY, context, refuse_unknown
 
 PARAMS = {
     "epochs": Param(
@@ -70,7 +72,7 @@ def retrain_reranker():
     def retrieve_judged(plan: str) -> str:
         from rerankops.pipeline import training
 
-        return training.retrieve_judged(plan)
+        return training.retrieve_judged(plan, context=context())
 
     @task(**GPU)
     def build_training_groups(plan: str, candidates: str) -> str:
@@ -78,7 +80,7 @@ def retrain_reranker():
 
         return training.build_training_groups(plan, candidates)
 
-    @task(**GPU)
+    @task(execution_timeout=timedelta(hours=10), **GPU)
     def train_cross_encoder(plan: str, groups: str) -> str:
         from rerankops.pipeline import training
 
@@ -94,7 +96,7 @@ def retrain_reranker():
     def freeze_gold_candidates(plan: str) -> str:
         from rerankops.pipeline import evaluation
 
-        return evaluation.freeze_gold_candidates(plan)
+        return evaluation.freeze_gold_candidates(plan, context=context())
 
     @task(**GPU)
     def evaluate(plan: str, contenders: str, gold_candidates: str) -> str:

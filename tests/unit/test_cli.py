@@ -99,7 +99,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         WORKSPACE__ROOT=str(tmp_path / "workspace"),
         SOURCES__CORPUS=str(here.write("sources/corpus.jsonl", lines(CORPUS))),
         SOURCES__GOLD=str(here.write("sources/gold.jsonl", lines(GOLD))),
-        SOURCES__QUERY_LOG=str(here.write("sources/log.jsonl", lines(LOG))),
+        QUERY_LOG__LOCATION=str(here.write("sources/log.jsonl", lines(LOG))),
         ANNOTATION__INBOX=str(tmp_path / "inbox"),
         ANNOTATION__OUTBOX=str(tmp_path / "outbox"),
     )
@@ -319,7 +319,7 @@ def test_a_bad_environment_variable_is_refused_by_its_name(
 
 # -- sources ----------------------------------------------------------------------------------------------------------
 
-SOURCE_COMMANDS = {"corpus": "refresh", "gold": "refresh", "query_log": "collect"}
+SOURCE_COMMANDS = {"sources.corpus": "refresh", "sources.gold": "refresh", "query_log.location": "collect"}
 
 
 @pytest.mark.parametrize("source", list(SOURCE_COMMANDS))
@@ -328,10 +328,11 @@ def test_a_source_that_is_not_there_is_refused_by_setting_and_place(
 ) -> None:
     before = published.place.files()
     missing = str(published.place.folder / "nowhere.jsonl")
-    published.place.set(**{f"SOURCES__{source.upper()}": missing})
-    refused(run(SOURCE_COMMANDS[source]), f"sources.{source} is {missing!r}: no such file")
-    published.place.set(**{f"SOURCES__{source.upper()}": "null"})
-    refused(run(SOURCE_COMMANDS[source]), f"setting sources.{source} names nothing")
+    variable = source.upper().replace(".", "__")
+    published.place.set(**{variable: missing})
+    refused(run(SOURCE_COMMANDS[source]), f"{source} is {missing!r}: no such file")
+    published.place.set(**{variable: "null"})
+    refused(run(SOURCE_COMMANDS[source]), f"setting {source} names nothing")
     assert published.place.files() == before
 
 
@@ -344,17 +345,16 @@ def test_a_source_that_is_not_there_is_refused_by_setting_and_place(
         ("corpus", "", "corpus.jsonl holds no passages"),
         ("gold", lines([{"question_id": "g1", "text": "胎压"}]), "gold.jsonl:1: a gold question needs"),
         ("gold", "[]\n", "gold.jsonl:1: expected an object, found list"),
-        ("query_log", lines([*LOG, {"event_id": "e3", "text": "?"}]), "log.jsonl:3: issued_at is missing"),
-        ("query_log", lines([LOG[0] | {"issued_at": "yesterday"}]), "log.jsonl:1: issued_at is 'yesterday'"),
+        ("log", lines([*LOG, {"event_id": "e3", "text": "?"}]), "log.jsonl:3: issued_at is missing"),
+        ("log", lines([LOG[0] | {"issued_at": "yesterday"}]), "log.jsonl:1: issued_at is 'yesterday'"),
     ],
 )
 def test_a_source_of_the_wrong_shape_is_refused_by_file_and_line(
     published: Published, run: Callable[..., Finished], source: str, content: str, words: str
 ) -> None:
-    name = "log" if source == "query_log" else source
-    published.place.write(f"sources/{name}.jsonl", content)
+    published.place.write(f"sources/{source}.jsonl", content)
     before = published.place.files()
-    refused(run(SOURCE_COMMANDS[source]), words)
+    refused(run("collect" if source == "log" else "refresh"), words)
     assert published.place.files() == before
 
 

@@ -1,11 +1,14 @@
 """Typed settings: `load()` reads configs/base.yaml, one overlay and the environment into one immutable tree."""
 
-from rerankops.config.loading import load
+from rerankops.config.loading import load, validate
 from rerankops.config.settings import (
     AnnotationSettings,
+    ElasticsearchSettings,
     EncoderSettings,
     EvaluationSettings,
     PromotionSettings,
+    QueryLogFields,
+    QueryLogSettings,
     QuerySettings,
     ReaderSettings,
     RegistrySettings,
@@ -20,9 +23,12 @@ from rerankops.config.settings import (
 
 __all__ = [
     "AnnotationSettings",
+    "ElasticsearchSettings",
     "EncoderSettings",
     "EvaluationSettings",
     "PromotionSettings",
+    "QueryLogFields",
+    "QueryLogSettings",
     "QuerySettings",
     "ReaderSettings",
     "RegistrySettings",
@@ -34,4 +40,5 @@ __all__ = [
     "TrainingSettings",
     "WorkspaceSettings",
     "load",
+    "validate",
 ]

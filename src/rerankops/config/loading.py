@@ -48,10 +48,15 @@ def load(
     tree: dict[str, Any] = {}
     for origin, layer in layers:
         tree = _merge(tree, layer, origin)
+    return validate(tree, layers)
+
+
+def validate(tree: Mapping[str, Any], layers: Sequence[Layer] = ()) -> Settings:
+    """A complete tree as settings. layers: where its parts came from, for the message of SettingsError."""
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise SettingsError(_explain(error, layers)) from error
+        raise SettingsError(_explain(error, layers or [("parameters", tree)])) from error
 
 
 def _overlay_path(named: str | Path) -> Path:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 SignalName = Literal["reciprocal_rank", "bm25", "cosine", "maxsim", "cross_encoder"]
+Backend = Literal["embedded", "elasticsearch"]
 Metric = Literal["accuracy", "recall@1", "mrr@10", "ndcg@10"]
 
 
@@ -25,7 +26,44 @@ class WorkspaceSettings(Section):
 class SourceSettings(Section):
     corpus: str | None
     gold: str | None
-    query_log: str | None
+
+
+class QueryLogFields(Section):
+    """What a log calls our fields; a dotted name reaches into nested objects, None: there is no such field."""
+
+    event_id: str
+    text: str
+    issued_at: str
+    source: str | None
+    shown_passage_ids: str | None
+    clicked_passage_ids: str | None
+    feedback: str | None
+
+
+class QueryLogSettings(Section):
+    source: Literal["files", "sql", "elasticsearch"]
+    location: str | None
+    fields: QueryLogFields
+    lateness_hours: Annotated[float, Field(ge=0)]
+    page_size: Count
+    slices: Count
+
+
+class ElasticsearchSettings(Section):
+    hosts: tuple[str, ...]
+    ca_certs: str | None
+    airflow_connection: str | None
+    request_timeout: Annotated[float, Field(gt=0)]
+    retries: Annotated[int, Field(ge=0)]
+    max_backoff: Annotated[float, Field(gt=0)]
+    alias: str
+    shards: Count
+    replicas: Annotated[int, Field(ge=0)]
+    keep_indexes: Count
+    bulk_megabytes: Annotated[float, Field(gt=0, le=100)]
+    bulk_concurrency: Count
+    search_batch: Count
+    search_concurrency: Count
 
 
 class StratumSettings(Section):
@@ -65,19 +103,29 @@ class EncoderSettings(Section):
     max_length: Count
     batch_size: Count
     device: str | None
+    shard_passages: Count
+
+    def identity(self) -> dict[str, object]:
+        """What changes vectors; how they are computed does not."""
+        return self.model_dump(exclude={"batch_size", "device", "shard_passages"})
 
 
 class RetrievalSettings(Section):
-    backend: Literal["embedded"]
+    backend: Backend
     bm25_k: Count
     dense_k: Count
+    fusion: Literal["reciprocal_rank", "weighted"]
     rrf_k: Count
+    bm25_weight: Share
     bm25_k1: Annotated[float, Field(ge=0)]
     bm25_b: Share
     title_weight: Annotated[int, Field(ge=0)]
+    analyzer: str
     hnsw_m: Count
     hnsw_ef_construction: Count
     hnsw_ef_search: Count
+    vector_index: Literal["hnsw", "int8_hnsw", "bbq_hnsw"]
+    rescore_oversample: Annotated[float, Field(ge=1, lt=10)] | None
     min_recall: Share
     recall_sample: Count
 
@@ -171,6 +219,8 @@ class RegistrySettings(Section):
 class Settings(Section):
     workspace: WorkspaceSettings
     sources: SourceSettings
+    query_log: QueryLogSettings
+    elasticsearch: ElasticsearchSettings
     queries: QuerySettings
     encoder: EncoderSettings
     retrieval: RetrievalSettings

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ import pyarrow.compute as pc
 
 from rerankops import config
 from rerankops.config.loading import config_folder
+from rerankops.config.settings import Backend
 from rerankops.demo import people
 from rerankops.demo.world import World, build
 from rerankops.errors import RerankopsError, SettingsError
@@ -38,6 +41,8 @@ FIRST_DAY = datetime(2026, 9, 1, tzinfo=UTC)
 ROUND = timedelta(days=14)
 """The log covers four weeks: a round each for two rounds."""
 ROUNDS = 2
+_PORT = 9200
+"""Where the demo's Elasticsearch listens, unless something else does."""
 
 
 class DagFailed(RerankopsError):
@@ -57,10 +62,12 @@ class Round:
 
 @dataclass(frozen=True)
 class Demo:
-    """Where a demo lives. root: the folder that holds (or will hold) `.rerankops`."""
+    """Where a demo lives. root: the folder that holds (or will hold) `.rerankops`. retrieval: elasticsearch is a real
+    node on this machine, started for the demo and stopped after it."""
 
     root: Path
     size: Literal["full", "small"] = "full"
+    retrieval: Backend = "embedded"
 
     @property
     def state(self) -> Path:
@@ -69,15 +76,28 @@ class Demo:
     def environment(self) -> dict[str, str]:
         """The settings that tell the DAGs' tasks where the demo's world is; also written to `.rerankops/demo.env`."""
         world = self.state / "demo"
+        return (
+            self._retrieval()
+            | {
+                "RERANKOPS_CONFIG": "demo",
+                "RERANKOPS__WORKSPACE__ROOT": str(self.state / "workspace"),
+                "RERANKOPS__SOURCES__CORPUS": str(world / "corpus.jsonl"),
+                "RERANKOPS__SOURCES__GOLD": str(world / "gold.jsonl"),
+                "RERANKOPS__QUERY_LOG__LOCATION": str(world / "query-log"),
+                "RERANKOPS__ANNOTATION__OUTBOX": str(self.state / "annotation" / "outbox"),
+                "RERANKOPS__ANNOTATION__INBOX": str(self.state / "annotation" / "inbox"),
+            }
+            | {key: value for key, value in os.environ.items() if key.startswith(config.loading.PREFIX)}
+        )
+
+    def _retrieval(self) -> dict[str, str]:
+        if self.retrieval == "embedded":
+            return {}
         return {
-            "RERANKOPS_CONFIG": "demo",
-            "RERANKOPS__WORKSPACE__ROOT": str(self.state / "workspace"),
-            "RERANKOPS__SOURCES__CORPUS": str(world / "corpus.jsonl"),
-            "RERANKOPS__SOURCES__GOLD": str(world / "gold.jsonl"),
-            "RERANKOPS__SOURCES__QUERY_LOG": str(world / "query-log"),
-            "RERANKOPS__ANNOTATION__OUTBOX": str(self.state / "annotation" / "outbox"),
-            "RERANKOPS__ANNOTATION__INBOX": str(self.state / "annotation" / "inbox"),
-        } | {key: value for key, value in os.environ.items() if key.startswith(config.loading.PREFIX)}
+            "RERANKOPS__RETRIEVAL__BACKEND": "elasticsearch",
+            "RERANKOPS__ELASTICSEARCH__HOSTS": json.dumps([node_url(self)]),
+            "RERANKOPS__ELASTICSEARCH__REPLICAS": "0",
+        }
 
     def context(self) -> Context:
         settings = config.load("demo", environ=self.environment())
@@ -88,12 +108,51 @@ def run(demo: Demo, *, rounds: int, tell: Tell) -> list[Round]:
     """Runs the loop `rounds` times, a batch each. Raises DagFailed, naming the log, when a DAG run fails."""
     if not 1 <= rounds <= ROUNDS:
         raise SettingsError(f"--rounds is {rounds}; the demo's log is good for 1 to {ROUNDS}")
-    tell("write the fictional world: manual, gold questions, query log")
-    world = build(SEED, demo.size)
-    _write(demo, world)
-    tell("refresh_corpus_index")
-    run_dag(demo, "refresh_corpus_index")
-    return [_round(demo, world, number, tell) for number in range(rounds)]
+    with _node(demo, tell) if demo.retrieval == "elasticsearch" else nullcontext():
+        tell("write the fictional world: manual, gold questions, query log")
+        world = build(SEED, demo.size)
+        _write(demo, world)
+        tell("refresh_corpus_index")
+        run_dag(demo, "refresh_corpus_index")
+        return [_round(demo, world, number, tell) for number in range(rounds)]
+
+
+@contextmanager
+def _node(demo: Demo, tell: Tell) -> Iterator[None]:
+    """An Elasticsearch node of this demo's own; one that runs already is used and left running."""
+    if _elasticsearch(demo, "status", check=False):
+        yield
+        return
+    tell("start an Elasticsearch node (the first time it is built)")
+    with socket.socket() as probe:
+        free = probe.connect_ex(("127.0.0.1", _PORT)) != 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", _PORT if free else 0))
+        port = probe.getsockname()[1]
+    _elasticsearch(demo, "start", "--port", str(port))
+    try:
+        yield
+    finally:
+        _elasticsearch(demo, "stop")
+
+
+def _elasticsearch(demo: Demo, *arguments: str, check: bool = True) -> bool:
+    """Whether scripts/local_elasticsearch.py succeeded; with `check`, raises SettingsError when not."""
+    script = config_folder().parent / "scripts" / "local_elasticsearch.py"
+    command = [sys.executable, str(script), *arguments, "--root", str(demo.state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and check:
+        raise SettingsError((done.stderr or done.stdout).strip().splitlines()[-1])
+    return done.returncode == 0
+
+
+def node_url(demo: Demo) -> str:
+    """Where the demo's Elasticsearch answers. Raises SettingsError when it does not run."""
+    try:
+        state = json.loads((demo.state / "elasticsearch" / "state.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError("the demo's Elasticsearch does not run; start it with make elasticsearch") from error
+    return str(state["nodes"][0]["url"])
 
 
 def _round(demo: Demo, world: World, number: int, tell: Tell) -> Round:

@@ -6,18 +6,20 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
-from pydantic import ValidationError
 
 from rerankops import config
 from rerankops.config import Settings
 from rerankops.errors import SettingsError
 from rerankops.records import Record
 from rerankops.workspace import Address, Workspace
+
+if TYPE_CHECKING:
+    from rerankops.elastic import Cluster, Connection
 
 log = logging.getLogger("rerankops")
 P = ParamSpec("P")
@@ -30,6 +32,15 @@ class Context:
 
     settings: Settings
     workspace: Workspace
+    connection: Connection | None = None
+    """To Elasticsearch, when it does not come from the settings and the environment but from Airflow."""
+
+    def elasticsearch(self) -> Cluster:
+        """The cluster that the settings name, a context manager. Raises SettingsError when they name none."""
+        from rerankops.elastic import Cluster, Connection
+
+        settings = self.settings.elasticsearch
+        return Cluster(self.connection or Connection.configured(settings), settings)
 
     def table(
         self,
@@ -88,14 +99,7 @@ class Context:
 
         Raises SettingsError naming the settings that are out of range.
         """
-        try:
-            return Context(Settings.model_validate(tree), self.workspace)
-        except ValidationError as error:
-            problems = [
-                f"setting {'.'.join(map(str, one['loc']))!r} is {one['input']!r}: {one['msg']}"
-                for one in error.errors()
-            ]
-            raise SettingsError("; ".join(problems)) from error
+        return replace(self, settings=config.validate(tree))
 
     def local(self, *parts: str) -> Path:
         """A local path beside the artefacts, for what is no artefact: the MLflow store, locks, scratch."""
@@ -104,12 +108,17 @@ class Context:
         return Path(self.workspace.root.path).parent.joinpath(*parts)
 
 
-def load(overlay: str | Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Context:
+def load(
+    overlay: str | Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    connection: Connection | None = None,
+) -> Context:
     """The context that the environment, an overlay and overrides describe. Raises SettingsError."""
     settings = config.load(overlay, overrides=overrides)
     root = settings.workspace.root
     try:
-        return Context(settings, Workspace(root))
+        return Context(settings, Workspace(root), connection)
     except (ValueError, ImportError) as error:  # fsspec knows no such protocol, or its package is not installed
         raise SettingsError(f"setting workspace.root is {root!r}: {error}") from error
 

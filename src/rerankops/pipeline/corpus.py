@@ -1,23 +1,26 @@
-"""Steps of refresh_corpus_index: passages to vectors to an index that is served only when its recall is good."""
+"""Steps of refresh_corpus_index, first half: the corpus, the gold questions, and the vectors of every passage."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rerankops.errors import RerankopsError
+import numpy as np
+
 from rerankops.pipeline.context import Context, step
 from rerankops.queries.sources import read_corpus, read_gold
 from rerankops.records import GoldQuestion, Passage
-from rerankops.workspace import Address
+from rerankops.workspace import Address, Workspace, digest
+
+if TYPE_CHECKING:
+    from rerankops.retrieval.vectors import Known
 
 CORPUS, INDEX, GOLD = "corpus", "index", "gold"
 """References: the passages, the index that is served, the frozen gold questions."""
-
-
-class IndexRefused(RerankopsError):
-    """A new index does not reach the recall asked; the old one stays."""
 
 
 @step
@@ -41,76 +44,116 @@ def load_gold(context: Context) -> Address:
 
 
 @step
-def embed_corpus(context: Context, corpus: Address) -> Address:
-    """Vectors of every passage, pooled and token by token (a folder: EncodedTexts and passage_ids.json)."""
+def plan_embedding(context: Context, corpus: Address) -> dict[str, Any]:
+    """What of the corpus must be embedded: passages whose title or text no vectors of this encoder cover yet.
+
+    Returns the plan's address and the numbers of its shards, none when nothing is missing.
+    """
+    from rerankops.retrieval import vectors
+    from rerankops.retrieval.models import resolve
+
+    workspace, encoder = context.workspace, context.settings.encoder
+    resolve(encoder.model, setting="encoder.model")  # a wrong name is told before anything is stored
+    before = workspace.ref(_newest_vectors(context))
+    if before is not None and not workspace.exists(before):  # deleted, as is advised for damaged ones
+        before = None
+    done = workspace.exists(_vectors_of(context, corpus))
+
+    def build(folder: Path) -> Mapping[str, float]:
+        passages = workspace.read(corpus, Passage)
+        contents = vectors.contents(passages)
+        with _opened(workspace, before) as earlier:
+            missing = vectors.missing(contents, earlier)
+        np.save(folder / "missing.npy", missing)
+        (folder / "plan.json").write_text(json.dumps({"earlier": before}))
+        return {"passages": len(contents), "to_embed": len(missing)}
+
+    plan = workspace.publish_folder(
+        "embedding_plans",
+        build,
+        step="plan_embedding",
+        inputs=[corpus, *([before] if before else [])],
+        settings={**encoder.identity(), "shard_passages": encoder.shard_passages},
+    )
+    shards = math.ceil(workspace.manifest(plan).counts["to_embed"] / encoder.shard_passages)
+    return {"plan": plan, "shards": [] if done else list(range(shards))}
+
+
+@step
+def embed_shard(context: Context, plan: Address, shard: int) -> Address:
+    """Vectors of one shard of a plan, pooled and token by token."""
+    workspace, encoder = context.workspace, context.settings.encoder
+    size = int(workspace.manifest(plan).settings["shard_passages"])  # as planned, whatever is configured by now
 
     def build(folder: Path) -> Mapping[str, float]:
         from rerankops.retrieval.encoder import Encoder
 
-        passages = context.workspace.read(corpus, Passage)
-        encoder = Encoder(context.settings.encoder)
-        encoded = encoder.encode_passages(passages["title"].to_pylist(), passages["text"].to_pylist())
+        with workspace.local_folder(plan) as stored:
+            rows = np.load(stored / "missing.npy")[shard * size : (shard + 1) * size]
+        passages = workspace.read(workspace.manifest(plan).inputs[0], Passage).take(rows)
+        encoded = Encoder(encoder).encode_passages(passages["title"].to_pylist(), passages["text"].to_pylist())
         encoded.save(folder)
-        (folder / "passage_ids.json").write_text(json.dumps(passages["passage_id"].to_pylist(), ensure_ascii=False))
-        return {"passages": len(encoded), "tokens": int(encoded.offsets[-1])}
+        return {"embedded": len(encoded)}
 
-    return context.workspace.publish_folder(
-        "vectors", build, step="embed_corpus", inputs=[corpus], settings=encoder_identity(context)
-    )
+    settings = {"shard": shard, "passages": size}
+    return workspace.publish_folder("vector_shards", build, step="embed_shard", inputs=[plan], settings=settings)
 
 
 @step
-def build_index(context: Context, corpus: Address, vectors: Address) -> Address:
-    """An index of the corpus on the configured backend, not yet served."""
-    retrieval = context.settings.retrieval
+def join_vectors(context: Context, plan: Address, shards: Sequence[Address]) -> Address:
+    """Vectors of every passage of the corpus, in its order (a folder: EncodedTexts, passage_ids.json, contents.npy):
+    those of the shards, and of earlier vectors what has not changed. The address does not tell which were which."""
+    from rerankops.retrieval import vectors
+    from rerankops.retrieval.encoder import EncodedTexts
+
+    workspace = context.workspace
+    corpus = workspace.manifest(plan).inputs[0]
 
     def build(folder: Path) -> Mapping[str, float]:
-        from rerankops.retrieval import embedded
-        from rerankops.retrieval.encoder import EncodedTexts
+        passages = workspace.read(corpus, Passage)
+        with ExitStack() as folders:
+            planned = folders.enter_context(workspace.local_folder(plan))
+            missing = np.load(planned / "missing.npy")
+            before = json.loads((planned / "plan.json").read_text())["earlier"]
+            earlier = folders.enter_context(_opened(workspace, before))
+            parts = [EncodedTexts.load(folders.enter_context(workspace.local_folder(shard))) for shard in shards]
+            tokens = vectors.join(folder, vectors.contents(passages), missing, parts, earlier)
+        (folder / "passage_ids.json").write_text(json.dumps(passages["passage_id"].to_pylist(), ensure_ascii=False))
+        return {"passages": passages.num_rows, "embedded": len(missing), "tokens": tokens}
 
-        passages = context.workspace.read(corpus, Passage)
-        with context.workspace.local_folder(vectors) as stored:
-            embedded.build(folder, passages, EncodedTexts.load(stored).vectors, retrieval)
-        return {"passages": passages.num_rows}
-
-    settings = retrieval.model_dump(
-        include={"backend", "bm25_k1", "bm25_b", "title_weight", "hnsw_m", "hnsw_ef_construction"}
+    address = workspace.publish_folder(
+        "vectors", build, step="embed_corpus", inputs=[corpus], settings=context.settings.encoder.identity()
     )
-    return context.workspace.publish_folder(
-        "indexes", build, step="build_index", inputs=[corpus, vectors], settings=settings
+    workspace.point(_newest_vectors(context), address)
+    return address
+
+
+def embed_corpus(corpus: Address, *, context: Context) -> Address:
+    """Plan, shards and join, one after the other."""
+    planned = plan_embedding(corpus, context=context)
+    shards = [embed_shard(planned["plan"], shard, context=context) for shard in planned["shards"]]
+    return join_vectors(planned["plan"], shards, context=context)
+
+
+def _vectors_of(context: Context, corpus: Address) -> Address:
+    return context.workspace.address(
+        "vectors", step="embed_corpus", inputs=[corpus], settings=context.settings.encoder.identity()
     )
 
 
-@step
-def serve_index(context: Context, index: Address) -> dict[str, float]:
-    """Points `index` at an index whose HNSW recall against exact search is at least retrieval.min_recall.
+def _newest_vectors(context: Context) -> str:
+    """Reference: the vectors that were last made with this encoder."""
+    return f"vectors/{digest(context.settings.encoder.identity())[:16]}"
 
-    Raises IndexRefused below that; the index served before stays.
-    """
-    from rerankops.retrieval.embedded import EmbeddedRetriever
+
+@contextmanager
+def _opened(workspace: Workspace, vectors: Address | None) -> Iterator[Known | None]:
+    """Stored vectors with the contents they belong to."""
+    if vectors is None:
+        yield None
+        return
     from rerankops.retrieval.encoder import EncodedTexts
-    from rerankops.retrieval.search import recall_against_exact
+    from rerankops.retrieval.vectors import Known
 
-    retrieval = context.settings.retrieval
-    _, vectors = context.workspace.manifest(index).inputs
-    with context.workspace.local_folder(index) as folder, context.workspace.local_folder(vectors) as stored:
-        recall = recall_against_exact(
-            EmbeddedRetriever(folder, retrieval),
-            EncodedTexts.load(stored).vectors,
-            json.loads((stored / "passage_ids.json").read_text()),
-            sample=retrieval.recall_sample,
-            k=retrieval.dense_k,
-            seed=0,
-        )
-    if recall < retrieval.min_recall:
-        raise IndexRefused(
-            f"HNSW recall@{retrieval.dense_k} of {index} is {recall:.3f}, below retrieval.min_recall "
-            f"{retrieval.min_recall}; raise retrieval.hnsw_ef_search or hnsw_ef_construction. The old index stays."
-        )
-    context.workspace.point(INDEX, index)
-    return {"hnsw_recall": round(recall, 4)}
-
-
-def encoder_identity(context: Context) -> dict[str, object]:
-    """The encoder settings that change vectors; batch size and device do not."""
-    return context.settings.encoder.model_dump(exclude={"batch_size", "device"})
+    with workspace.local_folder(vectors) as folder:
+        yield Known(np.load(folder / "contents.npy"), EncodedTexts.load(folder))

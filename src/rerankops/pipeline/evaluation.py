@@ -29,7 +29,7 @@ def freeze_gold_candidates(context: Context, plan: Address) -> Address:
         return found, {"gold_questions": len(texts), "candidates": found.num_rows}
 
     settings = planned.context.settings
-    identity = [settings.retrieval, settings.encoder.model_dump(exclude={"batch_size", "device"})]
+    identity = [settings.retrieval, settings.encoder.identity()]
     return context.table(
         Candidate, make, step="freeze_gold_candidates", inputs=[planned.gold, planned.index], settings=identity
     )

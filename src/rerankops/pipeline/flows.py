@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rerankops.pipeline import annotation, corpus, evaluation, promotion, queries, training
+from rerankops.pipeline import annotation, corpus, evaluation, index, promotion, queries, training
 from rerankops.pipeline.context import Context
 from rerankops.workspace import Address
 
@@ -33,10 +33,10 @@ def refresh(context: Context, tell: Tell) -> Address:
     tell("embed passages")
     vectors = corpus.embed_corpus(passages, context=context)
     tell("build index")
-    index = corpus.build_index(passages, vectors, context=context)
+    built = index.build_index(passages, vectors, context=context)
     tell("check recall")
-    corpus.serve_index(index, context=context)
-    return index
+    index.serve_index(built, context=context)
+    return built
 
 
 def collect(context: Context, tell: Tell, *, since: str | None = None, until: str | None = None) -> Address | None:

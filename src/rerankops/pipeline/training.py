@@ -30,6 +30,8 @@ from rerankops.workspace import Address
 
 _DECIDING = ("queries", "encoder", "retrieval", "training", "scoring", "reader", "evaluation", "promotion")
 """The sections of the settings that a retraining's result depends on."""
+_OWN = ("workspace", "registry", "sources", "query_log", "elasticsearch", "annotation")
+"""The sections that say where a step runs and what it talks to: never frozen."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None
         }, {}
 
     deciding = frozen.model_dump(mode="json", include=set(_DECIDING))
-    for section, name in (("encoder", "device"), ("encoder", "batch_size"), ("training", "device")):
-        deciding[section].pop(name)
+    deciding["encoder"] = frozen.encoder.identity()
+    deciding["training"].pop("device")
     return context.document(
         "plans", make, step="plan_retraining", inputs=inputs, settings={"settings": deciding, "again": again}
     )
@@ -89,7 +91,7 @@ def read_plan(context: Context, plan: Address) -> Plan:
     """The plan at an address. Where it runs (workspace, registry, sources, devices) is this context's own affair."""
     document = context.workspace.read_document(plan)
     here = context.settings.model_dump(mode="json")
-    frozen = document["settings"] | {name: here[name] for name in ("workspace", "registry", "sources", "annotation")}
+    frozen = document["settings"] | {name: here[name] for name in _OWN}
     return Plan(
         plan,
         document["judgments"],

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from rerankops.errors import InputError
-from rerankops.pipeline import corpus
+from rerankops.pipeline import corpus, index
 from rerankops.pipeline.annotation import JUDGMENTS
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import CORPUS, GOLD
@@ -33,10 +33,10 @@ def run(context: Context, folder: Path, *, train_split: str, gold_split: str, la
     tell("embed passages")
     vectors = corpus.embed_corpus(passages, context=context)
     tell("build index")
-    index = corpus.build_index(passages, vectors, context=context)
-    corpus.serve_index(index, context=context)
+    built = index.build_index(passages, vectors, context=context)
+    index.serve_index(built, context=context)
     tell("judge by the set's labels")
-    judge_by_dataset(train, index, labels, context=context)
+    judge_by_dataset(train, built, labels, context=context)
     return retrain(context, tell)
 
 

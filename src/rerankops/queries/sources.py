@@ -1,4 +1,4 @@
-"""Reading what lies outside: the query log, the corpus and the gold questions, from files (local or any fsspec URI).
+"""Files from outside: JSON lines, the corpus and the gold questions, local or under any fsspec URI.
 
 Every error names the file and the line, so that the person who owns the file can mend it.
 """
@@ -9,28 +9,17 @@ import codecs
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 from upath import UPath
 
 from rerankops.errors import InputError, SettingsError
-from rerankops.records import FEEDBACK, GRADES, GoldQuestion, Passage
+from rerankops.records import GRADES, GoldQuestion, Passage
 
-RAW_EVENT = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("text", pa.string()),
-        ("issued_at", pa.timestamp("us", tz="UTC")),
-        ("source", pa.string()),
-        ("shown_passage_ids", pa.list_(pa.string())),
-        ("clicked_passage_ids", pa.list_(pa.string())),
-        ("feedback", pa.string()),
-    ]
-)
-"""A log event as read, personal data still in it: it is redacted in memory and never stored so."""
+JSON_LINES = (".jsonl", ".jsonl.gz")
 
 
 def json_lines(location: str, *, setting: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -38,66 +27,63 @@ def json_lines(location: str, *, setting: str) -> Iterator[tuple[str, dict[str, 
 
     Raises SettingsError when nothing is there, InputError naming file and line when a line is no JSON object.
     """
+    for file in files_at(location, JSON_LINES, setting=setting):
+        yield from json_rows(file)
+
+
+def files_at(location: str, endings: Sequence[str], *, setting: str) -> list[UPath]:
+    """The file, whatever it is called, or the files of the folder that end so, in name order. Raises SettingsError."""
+    known = ", ".join(f"*{ending}" for ending in endings)
     if not location:
-        raise SettingsError(f"setting {setting} names nothing: give a folder or a *.jsonl or *.jsonl.gz file")
+        raise SettingsError(f"setting {setting} names nothing: give a folder or a file, {known}")
     place = UPath(location)
     if place.is_dir():
-        files = sorted((f for f in place.iterdir() if f.name.endswith((".jsonl", ".jsonl.gz"))), key=lambda f: f.name)
+        files = sorted((f for f in place.iterdir() if f.name.endswith(tuple(endings))), key=lambda f: f.name)
     else:
         files = [place] if place.is_file() else []
     if not files:
-        raise SettingsError(f"{setting} is {location!r}: no such file, or a folder without *.jsonl or *.jsonl.gz")
-    for file in files:
-        try:
-            data = file.read_bytes()
-            data = gzip.decompress(data) if file.name.endswith(".gz") else data
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{file} cannot be read: {error}; is it complete?") from error
-        try:
-            text = data.removeprefix(codecs.BOM_UTF8).decode()
-        except UnicodeDecodeError as error:
-            number = error.object.count(b"\n", 0, error.start) + 1
-            raise InputError(f"{file}:{number}: not UTF-8; convert the file and try again") from error
-        for number, line in enumerate(text.split("\n"), start=1):
-            if not line.strip():
-                continue
+        raise SettingsError(f"{setting} is {location!r}: no such file, or a folder without {known}")
+    return files
+
+
+@contextmanager
+def opened(file: UPath) -> Iterator[BinaryIO]:
+    """The bytes of a file, *.gz unpacked. Whatever ends them early becomes an InputError that names the file."""
+    try:
+        with file.open("rb") as raw:
+            stream = gzip.GzipFile(fileobj=raw) if file.name.endswith(".gz") else raw
+            yield cast(BinaryIO, stream)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file} cannot be read: {error}; is it complete?") from error
+
+
+def text_lines(file: UPath) -> Iterator[str]:
+    """The lines of a UTF-8 file, one in memory at a time, ends included. Raises InputError naming file and line."""
+    with opened(file) as stream:
+        for number, line in enumerate(stream, start=1):
+            data = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             try:
-                row = json.loads(line)
-                if "\\u" in line:
-                    json.dumps(row, ensure_ascii=False).encode()
-            except UnicodeEncodeError as error:
-                raise InputError(f"{file}:{number}: holds half of a surrogate pair, which is no text") from error
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{file}:{number}: not valid JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise InputError(f"{file}:{number}: expected an object, found {type(row).__name__}")
-            yield f"{file}:{number}", row
+                yield data.decode()
+            except UnicodeDecodeError as error:
+                raise InputError(f"{file}:{number}: not UTF-8; convert the file and try again") from error
 
 
-def read_events(location: str, *, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
-    """RAW_EVENT rows with since <= issued_at < until, in log order; an event_id seen twice is kept once."""
-    rows: dict[str, dict[str, Any]] = {}
-    for place, row in json_lines(location, setting="sources.query_log"):
-        issued_at = _time(place, row)
-        if (since and issued_at < since) or (until and issued_at >= until):
+def json_rows(file: UPath) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file:line, object) of every line. Raises InputError naming file and line when a line is no JSON object."""
+    for number, line in enumerate(text_lines(file), start=1):
+        if not line.strip():
             continue
-        feedback = row.get("feedback") or "none"
-        if feedback not in FEEDBACK:
-            raise InputError(f"{place}: feedback is {feedback!r}, allowed are {list(FEEDBACK)}")
-        event_id = _text(place, row, "event_id")
-        rows.setdefault(
-            event_id,
-            {
-                "event_id": event_id,
-                "text": _text(place, row, "text"),
-                "issued_at": issued_at,
-                "source": _text(place, row, "source", default="query_log"),
-                "shown_passage_ids": _texts(place, row, "shown_passage_ids"),
-                "clicked_passage_ids": _texts(place, row, "clicked_passage_ids"),
-                "feedback": feedback,
-            },
-        )
-    return pa.Table.from_pylist(list(rows.values()), schema=RAW_EVENT)
+        try:
+            row = json.loads(line)
+            if "\\u" in line:
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{file}:{number}: holds half of a surrogate pair, which is no text") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{file}:{number}: not valid JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{file}:{number}: expected an object, found {type(row).__name__}")
+        yield f"{file}:{number}", row
 
 
 def read_corpus(location: str) -> pa.Table:
@@ -182,12 +168,3 @@ def _text(place: str, row: dict[str, Any], *names: str, default: str | None = No
     if default is not None:
         return default
     raise InputError(f"{place}: {names[0]} is missing; the line has {sorted(row)}")
-
-
-def _time(place: str, row: dict[str, Any]) -> datetime:
-    value = _text(place, row, "issued_at")
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{place}: issued_at is {value!r}, expected ISO 8601 such as 2026-09-01T08:30:00Z") from error

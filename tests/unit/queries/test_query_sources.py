@@ -7,7 +7,6 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ import pytest
 from upath import UPath
 
 from rerankops.errors import InputError, SettingsError
-from rerankops.queries.sources import RAW_EVENT, json_lines, read_corpus, read_events, read_gold
+from rerankops.queries.sources import json_lines, read_corpus, read_gold
 
-EVENT = {"event_id": "e1", "text": "胎压多少", "issued_at": "2026-09-01T08:30:00Z"}
 PASSAGE = {"passage_id": "p1", "title": "胎压", "text": "前轮2.3bar"}
 GOLD = {"question_id": "g1", "text": "胎压多少", "accepted_answers": ["2.3bar"]}
 
@@ -119,77 +117,6 @@ def test_a_damaged_gzip_file_is_named(tmp_path: Path, damage: Callable[[bytes], 
     bad.write_bytes(damage(gzip.compress(lines(*[PASSAGE] * 50).encode())))
     with pytest.raises(InputError, match=r"a\.jsonl\.gz cannot be read: .*is it complete\?"):
         read_places(bad)
-
-
-# -- the query log
-
-
-def test_events_are_read_as_logged(file: Path) -> None:
-    full = {
-        **EVENT,
-        "event_id": "e2",
-        "source": "app",
-        "shown_passage_ids": ["p1", "p2"],
-        "clicked_passage_ids": ["p2"],
-    }
-    file.write_text(lines(EVENT, {**full, "feedback": "up", "unknown": "is ignored"}))
-    table = read_events(str(file))
-    assert table.schema == RAW_EVENT
-    moment = datetime(2026, 9, 1, 8, 30, tzinfo=UTC)
-    bare = {**EVENT, "issued_at": moment, "source": "query_log", "shown_passage_ids": [], "clicked_passage_ids": []}
-    assert table.to_pylist() == [{**bare, "feedback": "none"}, {**full, "issued_at": moment, "feedback": "up"}]
-
-
-def test_a_window_takes_its_start_and_leaves_its_end(file: Path) -> None:
-    file.write_text(lines(*({**EVENT, "event_id": str(h), "issued_at": f"2026-09-01T{h:02}:00:00Z"} for h in range(6))))
-    window = {"since": datetime(2026, 9, 1, 2, tzinfo=UTC), "until": datetime(2026, 9, 1, 4, tzinfo=UTC)}
-    assert read_events(str(file), **window)["event_id"].to_pylist() == ["2", "3"]
-
-
-def test_an_event_seen_twice_is_kept_once_even_across_files(tmp_path: Path) -> None:
-    (tmp_path / "1.jsonl").write_text(lines(EVENT, {**EVENT, "event_id": "e0"}))
-    (tmp_path / "2.jsonl").write_text(lines({**EVENT, "text": "later"}))
-    table = read_events(str(tmp_path))
-    assert table["event_id"].to_pylist() == ["e1", "e0"]
-    assert table["text"].to_pylist() == ["胎压多少", "胎压多少"]
-
-
-@pytest.mark.parametrize(
-    ("written", "hour"),
-    [("2026-09-01T16:30:00+08:00", 8), ("2026-09-01 08:30:00", 8), ("2026-09-01T08:30:00.000Z", 8), ("2026-09-01", 0)],
-)
-def test_times_are_taken_to_utc(file: Path, written: str, hour: int) -> None:
-    file.write_text(lines({**EVENT, "issued_at": written}))
-    assert read_events(str(file))["issued_at"][0].as_py().astimezone(UTC).hour == hour
-
-
-def test_an_empty_log_has_no_events(file: Path) -> None:
-    file.write_text("\n")
-    assert read_events(str(file)).num_rows == 0
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"event_id": None}, "event_id is missing; the line has"),
-        ({"text": None}, "text is missing"),
-        ({"text": 5}, "text must be text, found int"),
-        ({"event_id": 5}, "event_id must be text, found int"),
-        ({"issued_at": 1788251400}, "issued_at must be text, found int"),
-        ({"issued_at": "yesterday"}, "issued_at is 'yesterday', expected ISO 8601 such as"),
-        ({"issued_at": "0001-01-01T00:00:00+14:00"}, "issued_at is '0001"),
-        ({"feedback": "meh"}, r"feedback is 'meh', allowed are \['none', 'up', 'down'\]"),
-        ({"feedback": ["up"]}, r"feedback is \['up'\]"),
-        ({"shown_passage_ids": "p1"}, "shown_passage_ids must be a list, found str"),
-        ({"shown_passage_ids": {"p1": 1}}, "shown_passage_ids must be a list, found dict"),
-        ({"clicked_passage_ids": [1]}, "clicked_passage_ids must hold texts, found int"),
-        ({"source": 5}, "source must be text, found int"),
-    ],
-)
-def test_a_bad_event_is_named_by_file_and_line(file: Path, changes: dict[str, Any], said: str) -> None:
-    file.write_text(lines({**EVENT, "event_id": "e0"}, {**EVENT, **changes}))
-    with pytest.raises(InputError, match=f"^{re.escape(str(file))}:2: {said}"):
-        read_events(str(file))
 
 
 # -- the corpus

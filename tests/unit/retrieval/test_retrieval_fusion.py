@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion against the formula written out."""
+"""Fusion of two legs against the formulas written out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from rerankops.errors import SchemaMismatch
 from rerankops.records import Candidate
-from rerankops.retrieval.fusion import LEG, reciprocal_rank_fusion
+from rerankops.retrieval.fusion import LEG, reciprocal_rank_fusion, weighted_fusion
 
 
 def leg(ranked: dict[str, list[str]]) -> pl.DataFrame:
@@ -89,3 +89,17 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_a_leg_that_returns_a_passage_twice_is_refused() -> None:
     with pytest.raises(SchemaMismatch, match="repeated key"):
         reciprocal_rank_fusion(leg({"q": ["a", "a"]}), leg({"q": ["a"]}), k=60, limit=9)
+
+
+def test_weighted_fusion_is_a_share_of_each_scaled_score() -> None:
+    bm25 = pl.DataFrame([("q", "a", 1, 8.0), ("q", "b", 2, 6.0), ("r", "a", 1, 0.5)], schema=LEG, orient="row")
+    dense = pl.DataFrame([("q", "b", 1, 0.6), ("q", "c", 2, -0.2), ("s", "a", 1, -1.0)], schema=LEG, orient="row")
+    fused = weighted_fusion(bm25, dense, bm25_weight=0.25, limit=9)
+    assert fused.schema.equals(Candidate.schema)
+    assert fused.select(["query_id", "passage_id", "rank"]).to_pylist() == [
+        {"query_id": query, "passage_id": passage, "rank": rank}
+        for query, passage, rank in [("q", "b", 1), ("q", "c", 2), ("q", "a", 3), ("r", "a", 1), ("s", "a", 1)]
+    ]
+    expected = [0.25 * 6 / 8 + 0.75, 0.75 * 0.8 / 1.6, 0.25, 0.25, 0.0]
+    assert fused["fused_score"].to_pylist() == pytest.approx(expected)
+    assert weighted_fusion(bm25, dense, bm25_weight=1.0, limit=1)["passage_id"].to_pylist() == ["a", "a", "a"]
