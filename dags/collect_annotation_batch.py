@@ -6,8 +6,8 @@ samples by stratum. Hybrid search (BM25 and HNSW, fused by reciprocal rank) find
 incumbent's first few become annotation tasks, with control tasks mixed in, and go out to people.
 
 - **When**: Mondays at 03:00 UTC, or by hand with a window of your own.
-- **Again**: the same window gives the same batch. Without a window it starts where the last pull ended; with no new
-  events the run skips.
+- **Again**: the same window gives the same batch. Without a window it takes up where the last pull ended, late events
+  included (`query_log.lateness_hours`), and nothing twice; with no new events the run skips.
 - **Then**: updates the asset `rerankops://annotation-batch`. Finished annotations come back through
   `ingest_annotations`.
 """

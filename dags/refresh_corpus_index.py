@@ -42,23 +42,23 @@ def refresh_corpus_index():
 
         return corpus.load_gold()
 
-    @task(multiple_outputs=True)
-    def plan_embedding(passages: str) -> dict:
+    @task
+    def plan_embedding(passages: str) -> list[dict]:
         from rerankops.pipeline import corpus
 
         return corpus.plan_embedding(passages)
 
     @task(execution_timeout=timedelta(hours=6), **GPU)
-    def embed_shard(plan: str, shard: int) -> str:
+    def embed_shard(shard: dict) -> str:
         from rerankops.pipeline import corpus
 
-        return corpus.embed_shard(plan, shard)
+        return corpus.embed_shard(**shard)
 
     @task(trigger_rule="none_failed")  # nothing changed: no shards, and a mapped task without any is skipped
-    def join_vectors(plan: str, shards: list[str] | None) -> str:
+    def join_vectors(passages: str, shards: list[str] | None) -> str:
         from rerankops.pipeline import corpus
 
-        return corpus.join_vectors(plan, list(shards or []))
+        return corpus.join_vectors(passages, list(shards or []))
 
     @task(execution_timeout=timedelta(hours=6))
     def build_index(passages: str, vectors: str) -> str:
@@ -75,9 +75,8 @@ def refresh_corpus_index():
         return checked
 
     passages = load_corpus()
-    planned = plan_embedding(passages)
-    shards = embed_shard.partial(plan=planned["plan"]).expand(shard=planned["shards"])
-    serve_index(build_index(passages, join_vectors(planned["plan"], shards)), load_gold())
+    shards = embed_shard.expand(shard=plan_embedding(passages))
+    serve_index(build_index(passages, join_vectors(passages, shards)), load_gold())
 
 
 refresh_corpus_index()

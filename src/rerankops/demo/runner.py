@@ -108,7 +108,7 @@ def run(demo: Demo, *, rounds: int, tell: Tell) -> list[Round]:
     """Runs the loop `rounds` times, a batch each. Raises DagFailed, naming the log, when a DAG run fails."""
     if not 1 <= rounds <= ROUNDS:
         raise SettingsError(f"--rounds is {rounds}; the demo's log is good for 1 to {ROUNDS}")
-    with _node(demo, tell) if demo.retrieval == "elasticsearch" else nullcontext():
+    with node(demo, tell) if demo.retrieval == "elasticsearch" else nullcontext():
         tell("write the fictional world: manual, gold questions, query log")
         world = build(SEED, demo.size)
         _write(demo, world)
@@ -118,7 +118,7 @@ def run(demo: Demo, *, rounds: int, tell: Tell) -> list[Round]:
 
 
 @contextmanager
-def _node(demo: Demo, tell: Tell) -> Iterator[None]:
+def node(demo: Demo, tell: Tell) -> Iterator[None]:
     """An Elasticsearch node of this demo's own; one that runs already is used and left running."""
     if _elasticsearch(demo, "status", check=False):
         yield
@@ -147,11 +147,11 @@ def _elasticsearch(demo: Demo, *arguments: str, check: bool = True) -> bool:
 
 
 def node_url(demo: Demo) -> str:
-    """Where the demo's Elasticsearch answers. Raises SettingsError when it does not run."""
+    """Where the demo's Elasticsearch answers; while it does not run, where it will when it is started again."""
     try:
         state = json.loads((demo.state / "elasticsearch" / "state.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError("the demo's Elasticsearch does not run; start it with make elasticsearch") from error
+    except FileNotFoundError:
+        return f"http://127.0.0.1:{_PORT}"
     return str(state["nodes"][0]["url"])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rerankops.pipeline.context import Context, step
 from rerankops.queries.sources import read_corpus, read_gold
@@ -44,80 +45,62 @@ def load_gold(context: Context) -> Address:
 
 
 @step
-def plan_embedding(context: Context, corpus: Address) -> dict[str, Any]:
-    """What of the corpus must be embedded: passages whose title or text no vectors of this encoder cover yet.
+def plan_embedding(context: Context, corpus: Address) -> list[dict[str, Any]]:
+    """The shards to embed: passages whose title or text no vectors of this encoder cover; none when none is missing.
 
-    Returns the plan's address and the numbers of its shards, none when nothing is missing.
+    Each shard is the arguments of `embed_shard`, so that an Airflow task can be mapped over them.
     """
-    from rerankops.retrieval import vectors
     from rerankops.retrieval.models import resolve
 
     workspace, encoder = context.workspace, context.settings.encoder
     resolve(encoder.model, setting="encoder.model")  # a wrong name is told before anything is stored
-    before = workspace.ref(_newest_vectors(context))
-    if before is not None and not workspace.exists(before):  # deleted, as is advised for damaged ones
-        before = None
-    done = workspace.exists(_vectors_of(context, corpus))
-
-    def build(folder: Path) -> Mapping[str, float]:
-        passages = workspace.read(corpus, Passage)
-        contents = vectors.contents(passages)
-        with _opened(workspace, before) as earlier:
-            missing = vectors.missing(contents, earlier)
-        np.save(folder / "missing.npy", missing)
-        (folder / "plan.json").write_text(json.dumps({"earlier": before}))
-        return {"passages": len(contents), "to_embed": len(missing)}
-
-    plan = workspace.publish_folder(
-        "embedding_plans",
-        build,
-        step="plan_embedding",
-        inputs=[corpus, *([before] if before else [])],
-        settings={**encoder.identity(), "shard_passages": encoder.shard_passages},
-    )
-    shards = math.ceil(workspace.manifest(plan).counts["to_embed"] / encoder.shard_passages)
-    return {"plan": plan, "shards": [] if done else list(range(shards))}
+    if workspace.exists(_vectors_of(context, corpus)):
+        return []
+    earlier, size = _earlier(context), encoder.shard_passages
+    count = math.ceil(len(_missing(context, corpus, earlier)) / size)
+    return [{"corpus": corpus, "earlier": earlier, "size": size, "shard": shard} for shard in range(count)]
 
 
 @step
-def embed_shard(context: Context, plan: Address, shard: int) -> Address:
-    """Vectors of one shard of a plan, pooled and token by token."""
+def embed_shard(context: Context, corpus: Address, earlier: Address | None, size: int, shard: int) -> Address:
+    """Vectors, pooled and token by token, of the shard-th `size` passages that `earlier` vectors do not cover."""
     workspace, encoder = context.workspace, context.settings.encoder
-    size = int(workspace.manifest(plan).settings["shard_passages"])  # as planned, whatever is configured by now
 
     def build(folder: Path) -> Mapping[str, float]:
         from rerankops.retrieval.encoder import Encoder
 
-        with workspace.local_folder(plan) as stored:
-            rows = np.load(stored / "missing.npy")[shard * size : (shard + 1) * size]
-        passages = workspace.read(workspace.manifest(plan).inputs[0], Passage).take(rows)
+        rows = _missing(context, corpus, earlier)[shard * size : (shard + 1) * size]
+        passages = workspace.read(corpus, Passage).take(rows)
         encoded = Encoder(encoder).encode_passages(passages["title"].to_pylist(), passages["text"].to_pylist())
         encoded.save(folder)
         return {"embedded": len(encoded)}
 
-    settings = {"shard": shard, "passages": size}
-    return workspace.publish_folder("vector_shards", build, step="embed_shard", inputs=[plan], settings=settings)
+    return workspace.publish_folder(
+        "vector_shards",
+        build,
+        step="embed_shard",
+        inputs=[corpus, *([earlier] if earlier else [])],
+        settings={"encoder": encoder.identity(), "shard": shard, "size": size},
+    )
 
 
 @step
-def join_vectors(context: Context, plan: Address, shards: Sequence[Address]) -> Address:
+def join_vectors(context: Context, corpus: Address, shards: Sequence[Address]) -> Address:
     """Vectors of every passage of the corpus, in its order (a folder: EncodedTexts, passage_ids.json, contents.npy):
     those of the shards, and of earlier vectors what has not changed. The address does not tell which were which."""
     from rerankops.retrieval import vectors
     from rerankops.retrieval.encoder import EncodedTexts
 
     workspace = context.workspace
-    corpus = workspace.manifest(plan).inputs[0]
 
     def build(folder: Path) -> Mapping[str, float]:
+        before = next(iter(workspace.manifest(shards[0]).inputs[1:]), None) if shards else _earlier(context)
         passages = workspace.read(corpus, Passage)
+        missing = _missing(context, corpus, before)
         with ExitStack() as folders:
-            planned = folders.enter_context(workspace.local_folder(plan))
-            missing = np.load(planned / "missing.npy")
-            before = json.loads((planned / "plan.json").read_text())["earlier"]
-            earlier = folders.enter_context(_opened(workspace, before))
+            known = folders.enter_context(_opened(workspace, before))
             parts = [EncodedTexts.load(folders.enter_context(workspace.local_folder(shard))) for shard in shards]
-            tokens = vectors.join(folder, vectors.contents(passages), missing, parts, earlier)
+            tokens = vectors.join(folder, vectors.contents(passages), missing, parts, known)
         (folder / "passage_ids.json").write_text(json.dumps(passages["passage_id"].to_pylist(), ensure_ascii=False))
         return {"passages": passages.num_rows, "embedded": len(missing), "tokens": tokens}
 
@@ -130,9 +113,23 @@ def join_vectors(context: Context, plan: Address, shards: Sequence[Address]) -> 
 
 def embed_corpus(corpus: Address, *, context: Context) -> Address:
     """Plan, shards and join, one after the other."""
-    planned = plan_embedding(corpus, context=context)
-    shards = [embed_shard(planned["plan"], shard, context=context) for shard in planned["shards"]]
-    return join_vectors(planned["plan"], shards, context=context)
+    shards = [embed_shard(**shard, context=context) for shard in plan_embedding(corpus, context=context)]
+    return join_vectors(corpus, shards, context=context)
+
+
+def _missing(context: Context, corpus: Address, earlier: Address | None) -> NDArray[np.int64]:
+    """Rows of the corpus that earlier vectors do not cover."""
+    from rerankops.retrieval import vectors
+
+    contents = vectors.contents(context.workspace.read(corpus, Passage))
+    with _opened(context.workspace, earlier) as known:
+        return vectors.missing(contents, known)
+
+
+def _earlier(context: Context) -> Address | None:
+    """The newest vectors of this encoder; None also when they were deleted, as is advised for damaged ones."""
+    newest = context.workspace.ref(_newest_vectors(context))
+    return newest if newest is not None and context.workspace.exists(newest) else None
 
 
 def _vectors_of(context: Context, corpus: Address) -> Address:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from elasticsearch import Elasticsearch
 
 from rerankops.config import Settings, load
@@ -25,6 +27,14 @@ def settings_of(hosts: str | list[str], alias: str = "none", **more: Any) -> Set
     patience = {"retries": 3, "max_backoff": 0.05, "request_timeout": 20}
     own = {"hosts": [hosts] if isinstance(hosts, str) else hosts, "alias": alias, "replicas": 0, **patience, **more}
     return load(environ={}, overrides={"elasticsearch": own, "retrieval": retrieval})
+
+
+def set_only(patch: pytest.MonkeyPatch, **settings: object) -> None:
+    """These settings and no others in the environment, and no credentials."""
+    for name in [name for name in os.environ if name.startswith(("RERANKOPS__", "RERANKOPS_CONFIG", "ELASTICSEARCH_"))]:
+        patch.delenv(name)
+    for name, value in settings.items():
+        patch.setenv(f"RERANKOPS__{name}", str(value))
 
 
 def cluster_of(settings: Settings, **login: str) -> Cluster:

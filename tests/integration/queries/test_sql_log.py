@@ -59,7 +59,7 @@ def ids(pages: Iterator[pa.Table]) -> list[str]:
 def fill(server: Server, database: str, kind: str, rows: list[tuple[Any, ...]], table: str = "events") -> None:
     """A table of event_id, text and a time of this type."""
     with psycopg.connect(server.url(database), autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE TABLE {table} (event_id text, text text, issued_at {kind})".encode())  # noqa: S608
+        cursor.execute(f"CREATE TABLE {table} (event_id text, text text, issued_at {kind})".encode())
         cursor.executemany(f"INSERT INTO {table} VALUES (%s, %s, %s)".encode(), rows)  # noqa: S608
 
 
@@ -67,7 +67,7 @@ def test_every_type_that_a_log_is_likely_to_have_is_read(
     postgres: Server, database: str, read: Callable[..., Iterator[pa.Table]]
 ) -> None:
     names = ["id", "q", "at", "app", "shown", "opened", "thumb"]
-    fields = dict(zip([f for f in RAW_EVENT.names], names, strict=True))
+    fields = dict(zip(RAW_EVENT.names, names, strict=True))
     for table, id_type, lists in (("a", "bigint", "text[]"), ("b", "uuid", "jsonb"), ("c", "varchar(40)", "json")):
         shown: Any = ["p1", "p2"] if lists == "text[]" else json.dumps(["p1", "p2"])
         identity = "6f1c1e9e-0000-4000-8000-000000000001" if id_type == "uuid" else "17"
@@ -237,10 +237,10 @@ def test_a_login_that_is_refused_is_told_in_one_line_without_its_password(
     guest = f"guest_{database}"
     postgres.run(f"CREATE ROLE {guest} LOGIN PASSWORD 'hunter2'")
     cases = {
-        postgres.url(database, password="hunter2"): "authentication failed",  # noqa: S106
-        postgres.url(database, user="nobody_here", password="hunter2"): "authentication failed",  # noqa: S106
+        postgres.url(database, password="hunter2"): "authentication failed",
+        postgres.url(database, user="nobody_here", password="hunter2"): "authentication failed",
         postgres.url("no_such_logs"): "database .no_such_logs. does not exist",
-        postgres.url(database, user=guest, password="hunter2"): "permission denied for table events",  # noqa: S106
+        postgres.url(database, user=guest, password="hunter2"): "permission denied for table events",
     }
     for url, said in cases.items():
         with pytest.raises(ServerRefused, match=f"{said}.*RERANKOPS_QUERY_LOG_URL") as told:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hashed_encoder import encoded
+from hashed_encoder import MODEL, encoded
 
 from rerankops import config
 from rerankops.pipeline.context import Context
@@ -25,7 +25,7 @@ def opened(tmp_path: Path, read: list[str]) -> Open:
     """A context on a workspace of that name; encoder settings by name."""
 
     def opened(name: str = "workspace", **encoder: object) -> Context:
-        settings = config.load(environ={}, overrides={"encoder": {"shard_passages": 2, **encoder}})
+        settings = config.load(environ={}, overrides={"encoder": {"model": MODEL, "shard_passages": 2, **encoder}})
         return Context(settings, Workspace(tmp_path / name))
 
     return opened
@@ -45,10 +45,10 @@ def test_each_text_is_embedded_once_in_shards_of_the_size_set(opened: Open, read
     here = opened()
     passages = corpus(here, FIRST)
     planned = plan_embedding(passages, context=here)
-    assert planned["shards"] == [0, 1]
-    shards = [embed_shard(planned["plan"], shard, context=here) for shard in planned["shards"]]
+    assert [shard["shard"] for shard in planned] == [0, 1]
+    shards = [embed_shard(**shard, context=here) for shard in planned]
     assert read == ["胎压 2.3bar", "机油 0W-20", "后备箱 520L", "ESP"]
-    made = join_vectors(planned["plan"], shards, context=here)
+    made = join_vectors(passages, shards, context=here)
     with here.workspace.local_folder(made) as folder:
         vectors = EncodedTexts.load(folder)
         assert (vectors.vectors == encoded(FIRST).vectors).all()
@@ -93,20 +93,18 @@ def test_a_step_that_is_repeated_embeds_nothing(opened: Open, read: list[str]) -
     here = opened()
     passages = corpus(here, FIRST)
     planned = plan_embedding(passages, context=here)
-    shards = [embed_shard(planned["plan"], shard, context=here) for shard in planned["shards"]]
+    shards = [embed_shard(**shard, context=here) for shard in planned]
     read.clear()
     assert plan_embedding(passages, context=here) == planned
-    assert [embed_shard(planned["plan"], shard, context=here) for shard in planned["shards"]] == shards
-    made = join_vectors(planned["plan"], shards, context=here)
-    assert join_vectors(planned["plan"], shards, context=here) == made
-    assert plan_embedding(passages, context=here)["shards"] == []
+    assert [embed_shard(**shard, context=here) for shard in planned] == shards
+    made = join_vectors(passages, shards, context=here)
+    assert join_vectors(passages, shards, context=here) == made
+    assert plan_embedding(passages, context=here) == []
     assert embed_corpus(passages, context=here) == made
     assert read == []
 
 
-def test_another_encoder_embeds_everything_and_the_first_ones_vectors_stay_known(
-    opened: Open, read: list[str]
-) -> None:
+def test_another_encoder_embeds_everything_and_the_first_ones_vectors_stay_known(opened: Open, read: list[str]) -> None:
     here, other = opened(), opened(passage_prompt="passage: ")
     passages = corpus(here, FIRST)
     first = embed_corpus(passages, context=here)
@@ -123,11 +121,11 @@ def test_a_plan_keeps_its_shards_when_their_size_is_set_anew_meanwhile(opened: O
     here, later = opened(), opened(shard_passages=3)
     passages = corpus(here, FIRST)
     planned = plan_embedding(passages, context=here)
-    shards = [embed_shard(planned["plan"], 0, context=here), embed_shard(planned["plan"], 1, context=later)]
+    shards = [embed_shard(**planned[0], context=here), embed_shard(**planned[1], context=later)]
     assert len(read) == 4
-    made = join_vectors(planned["plan"], shards, context=later)
+    made = join_vectors(passages, shards, context=later)
     assert here.workspace.manifest(made).counts["embedded"] == 4
-    assert plan_embedding(corpus(here, ["a", "b", "c"]), context=later)["shards"] == [0]
+    assert len(plan_embedding(corpus(here, ["a", "b", "c"]), context=later)) == 1
 
 
 def test_vectors_that_were_deleted_are_made_again(opened: Open, read: list[str]) -> None:

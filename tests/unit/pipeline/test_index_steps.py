@@ -38,7 +38,9 @@ def test_an_index_below_the_recall_asked_leaves_the_old_one_and_says_why(tmp_pat
     old = index.build_index(*corpus_and_vectors(good.workspace, *numbered(40)), context=good)
     index.serve_index(old, context=good)
     new = index.build_index(*corpus_and_vectors(good.workspace, *numbered(900, 48)), context=poor)
-    said = r"^HNSW recall@15 of indexes/\w+ is 0\.\d+, below retrieval\.min_recall 0\.95; raise .*The old index stays\.$"
+    said = (
+        r"^HNSW recall@15 of indexes/\w+ is 0\.\d+, below retrieval\.min_recall 0\.95; raise .*The old index stays\.$"
+    )
     with pytest.raises(index.IndexRefused, match=said):
         index.serve_index(new, context=poor)
     assert index.served_index(poor) == old

@@ -58,6 +58,10 @@ class VersionedIndex:
 
     def meta(self) -> dict[str, Any] | None:
         """What the index says of itself; None when it is not there. Raises ServerRefused when it is not one of ours."""
+        mappings = self._mappings()
+        return None if mappings is None else dict(mappings["_meta"]["rerankops"])
+
+    def _mappings(self) -> Mapping[str, Any] | None:
         client = self.cluster.client
         found = self.cluster.ask(
             f"look at index {self.name}",
@@ -65,12 +69,12 @@ class VersionedIndex:
         )
         if self.name not in found:
             return None
-        meta = found[self.name]["mappings"].get("_meta", {}).get("rerankops")
-        if meta is None:
+        mappings: Mapping[str, Any] = found[self.name]["mappings"]
+        if "rerankops" not in mappings.get("_meta", {}):
             raise ServerRefused(
                 f"index {self.name} was not made by rerankops; delete it, or choose another elasticsearch.alias"
             )
-        return dict(meta)
+        return mappings
 
     def count(self) -> int:
         """Passages that a search sees."""
@@ -82,23 +86,22 @@ class VersionedIndex:
         """Creates the index if need be and loads what is missing, then merges, checks and marks it complete.
 
         passages: records.Passage, n rows. vectors: (n, d) float32, each of length 1; a memory map is read bit by bit.
-        Raises InputError for a passage or vector that Elasticsearch cannot hold, ServerRefused when the index exists
-        with another mapping or the server lacks the analyzer, ServerUnavailable when the cluster stays away too long:
-        run again then, and the load goes on.
+        Raises InputError for a passage or vector that Elasticsearch cannot hold, ServerRefused when the server is too
+        old or lacks the analyzer, or the index exists with another mapping, ServerUnavailable when the cluster stays
+        away too long: run again then, and the load goes on.
         """
         if len(vectors) != passages.num_rows:
             raise InputError(f"{passages.num_rows} passages and {len(vectors)} vectors do not belong together")
-        wanted = self._body(vectors.shape[1], passages.num_rows)
-        meta = self.meta()
-        if meta is not None and meta["complete"] and self.count() == passages.num_rows:
-            self._refuse_another_mapping(wanted)
-            return Prepared(0, passages.num_rows, 0)
-        if meta is None:
+        _ = self.cluster.version  # a server that is too old is told before anything is made
+        wanted, there = self._body(vectors.shape[1], passages.num_rows), self._mappings()
+        if there is None:
             self._create(wanted)
         else:
-            self._refuse_another_mapping(wanted)
+            self._refuse_another_mapping(there["properties"], wanted)
+            if there["_meta"]["rerankops"]["complete"] and self.count() == passages.num_rows:
+                return Prepared(0, passages.num_rows, 0)
             self._mark(complete=False)
-        prepared = self._load(passages, vectors, resumed=meta is not None)
+        prepared = self._load(passages, vectors, resumed=there is not None)
         self._finish(passages.num_rows)
         return prepared
 
@@ -164,11 +167,7 @@ class VersionedIndex:
                 ) from refused
             raise
 
-    def _refuse_another_mapping(self, wanted: Mapping[str, Any]) -> None:
-        client = self.cluster.client
-        found = self.cluster.ask(f"look at index {self.name}", lambda: client.indices.get_mapping(index=self.name))[
-            self.name
-        ]["mappings"]["properties"]
+    def _refuse_another_mapping(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         for field, asked in wanted["mappings"]["properties"].items():
             there = found.get(field, {})
             for key, value in asked.items():
