@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 UV_VERSION := 0.13.8
 
-.PHONY: demo test unit up down status elasticsearch elasticsearch-stop lint bench lock env clean distclean help
+.PHONY: demo test unit campaign up down status elasticsearch elasticsearch-stop lint bench lock env clean distclean help
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -21,6 +21,9 @@ test: $(VENV)/dev.done  ## everything that CI checks: lint, types, contracts, te
 
 unit: $(VENV)/dev.done  ## the fast tests alone
 	$(BIN)/pytest tests/unit
+
+campaign: $(VENV)/dev.done  ## nodes that die and networks that spoil, again and again: about half an hour
+	$(BIN)/pytest -m campaign
 
 lint: $(VENV)/dev.done  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

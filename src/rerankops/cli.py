@@ -144,6 +144,9 @@ def search(
     from rerankops.pipeline.index import look_up
 
     found = look_up(context.load(config), text, _filter(where or []))
+    if not found:
+        console.print("No passage matches." if not where else "No passage with this metadata matches.")
+        return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("rank", "passage", "BM25", "dense", "text"):
         table.add_column(name, justify="left" if name in {"passage", "text"} else "right", no_wrap=name != "text")

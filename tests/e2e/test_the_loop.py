@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from rerankops.demo import runner
 from rerankops.pipeline.incumbent import registry
 from rerankops.pipeline.reporting import full_ladder
 from rerankops.records import AnnotationTask, Candidate, PromotionDecision, QueryEvent
+
+QUICK = {"ENCODER__MAX_LENGTH": "128", "TRAINING__MAX_LENGTH": "128", "TRAINING__EPOCHS": "1"}
+"""What is tested is the way, not how well it learns."""
 
 pytestmark = pytest.mark.timeout(1500)  # whole rounds of the loop, on a machine that may be busy
 
@@ -36,8 +40,11 @@ def versions(demo: runner.Demo) -> int:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> runner.Demo:
-    return runner.Demo(tmp_path_factory.mktemp("loop"), "small")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[runner.Demo]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUICK.items():
+            patch.setenv(f"RERANKOPS__{name}", value)
+        yield runner.Demo(tmp_path_factory.mktemp("loop"), "small")
 
 
 @pytest.fixture(scope="module")

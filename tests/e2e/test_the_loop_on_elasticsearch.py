@@ -12,6 +12,9 @@ from elasticsearch import Elasticsearch
 from rerankops.demo import runner
 from rerankops.records import Candidate
 
+QUICK = {"ENCODER__MAX_LENGTH": "128", "TRAINING__MAX_LENGTH": "128", "TRAINING__EPOCHS": "1"}
+"""What is tested is the way, not how well it learns."""
+
 pytestmark = pytest.mark.timeout(1500)  # a whole round of the loop, on a machine that may be busy
 
 
@@ -23,7 +26,8 @@ def silent(_: str) -> None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[runner.Demo]:
     place = runner.Demo(tmp_path_factory.mktemp("loop"), "small", "elasticsearch")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RERANKOPS__TRAINING__EPOCHS", "1")  # how well it learns is the other loop's affair
+        for name, value in QUICK.items():
+            patch.setenv(f"RERANKOPS__{name}", value)
         with runner.node(place, silent):
             yield place
 

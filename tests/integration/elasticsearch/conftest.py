@@ -4,4 +4,4 @@ from hashed_encoder import read
 
 __all__ = ["elasticsearch_url", "read", "three_nodes"]
 
-pytest.register_assert_rewrite("retrieval_contract")
+pytest.register_assert_rewrite("retrieval_contract", "faults")

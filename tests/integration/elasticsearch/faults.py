@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pytest
 from elasticsearch import Elasticsearch
 from indexes import cluster_of, fresh_alias, settings_of, version
 from numpy.typing import NDArray
@@ -139,10 +140,10 @@ class Watching(Cluster):
         return super().ask(doing, request, **more)
 
 
-def load_through_deaths(node: Node, world: World, deaths: list[tuple[int, bool]]) -> None:
-    """The node is killed as request number so-and-so is sent, started again and killed again …; the load ends with
-    ServerUnavailable and is run again, or (True) outlasts it. What is served meanwhile stays served, and what is there
-    in the end is what an undisturbed load leaves."""
+def load_through_deaths(node: Node, world: World, deaths: list[int]) -> None:
+    """The node is killed as request number so-and-so of a load is sent. The load ends with ServerUnavailable and is run
+    again; the last death it outlasts. What is served meanwhile stays served, and what is there in the end is what an
+    undisturbed load leaves."""
     with fresh_alias(node.url) as alias:
         impatient = settings_of(node.url, alias, retries=1, **SMALL_REQUESTS)
         patient = settings_of(node.url, alias, retries=400, max_backoff=0.3, **SMALL_REQUESTS)
@@ -151,44 +152,37 @@ def load_through_deaths(node: Node, world: World, deaths: list[tuple[int, bool]]
             old.prepare(world.passages, world.vectors)
             old.serve()
             expected = world.ask(impatient, old.name)
-            for at, outlasts in deaths:
+            for number, at in enumerate(deaths, start=1):
+                outlasts = number == len(deaths)
                 settings = patient if outlasts else impatient
-                starting = threading.Thread(target=node.start)
 
-                def die(starting: threading.Thread = starting, outlasts: bool = outlasts) -> None:
-                    threading.Thread(target=node.kill).start()
+                def die(outlasts: bool = outlasts) -> None:
+                    node.kill()
                     if outlasts:
-                        starting.start()
+                        node.start()
 
-                with Watching(settings, at, die) as watching:
+                dying = threading.Thread(target=die)  # beside the request, which may be half done
+                with Watching(settings, at, dying.start) as watching:
                     loading = version(watching, settings, "new")
                     try:
                         loading.prepare(world.passages, world.vectors)
                         assert outlasts
                     except ServerUnavailable:
-                        assert not outlasts
-                        node.start()
+                        if outlasts:
+                            raise
                     assert watching.loads >= at, "the load was over before the node could be killed"
-                if outlasts:
-                    starting.join()
+                dying.join()
+                node.start()
                 assert index.served() == [old.name]
                 if not outlasts:
-                    refuse_to_serve(index)
-            resumed = index.prepare(world.passages, world.vectors)
-            assert resumed.sent + resumed.found == world.passages.num_rows == index.count()
+                    with pytest.raises(ServerRefused, match="is not complete; load it first"):
+                        index.serve()
+            assert index.prepare(world.passages, world.vectors).sent == 0
+            assert index.count() == world.passages.num_rows
             assert index.serve() == []
             found = world.ask(impatient, alias)
         assert dict(found.failures) == {}
         assert_answered(found, expected, world.names)
-
-
-def refuse_to_serve(index: Any) -> None:
-    try:
-        index.serve()
-    except ServerRefused as refused:
-        assert "is not complete" in str(refused)
-    else:
-        raise AssertionError("an index that is not complete was served")
 
 
 # -- a node that dies while it is searched ----------------------------------------------------------------------------
@@ -218,7 +212,8 @@ def search_through_a_death(nodes: Nodes, world: World, victim: int) -> int:
         asking.start()
         until(lambda: len(answers) >= 1)
         nodes.nodes[victim].kill()
-        until(lambda before=len(answers): len(answers) >= before + 3)
+        before = len(answers)
+        until(lambda: len(answers) >= before + 3)
         without = world.ask(bare, f"{alias}-bare")
         nodes.nodes[victim].start()
         nodes.nodes[victim].wait_ready(nodes=len(nodes.nodes))

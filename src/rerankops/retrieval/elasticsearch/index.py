@@ -29,6 +29,8 @@ _LONGEST_ID = 512
 """Bytes; Elasticsearch's own limit of a document id."""
 _ROWS = 256
 """Passages turned into Python objects at a time."""
+_IS_THERE = 409
+"""Status of a passage that an earlier try has left, whose answer was lost."""
 _PATIENCE = 3600.0
 """Seconds that a merge may take."""
 
@@ -240,7 +242,8 @@ class VersionedIndex:
                     METADATA: dict(row[METADATA] or ()),
                     VECTOR: self.cluster.vector(vector),
                 }
-                head = json.dumps({"index": {"_id": key}}, ensure_ascii=False)
+                # One that is there is refused, not replaced: what is replaced still counts in BM25's frequencies.
+                head = json.dumps({"create": {"_id": key}}, ensure_ascii=False)
                 yield key, f"{head}\n{json.dumps(document, ensure_ascii=False)}\n".encode()
             start += batch.num_rows
 
@@ -270,8 +273,8 @@ class VersionedIndex:
                 break
             again = []
             for (key, lines), item in zip(pending, answer["items"], strict=True):
-                outcome = item["index"]
-                if outcome["status"] < 300:
+                outcome = item["create"]
+                if outcome["status"] < 300 or outcome["status"] == _IS_THERE:
                     continue
                 if outcome["status"] not in RETRIED:
                     raise InputError(f"passage {key!r} was refused by index {self.name}: {reason_of(outcome)}")
