@@ -53,15 +53,15 @@ def collect_annotation_batch():
 
     @task
     def make_annotation_batch(sample: str, candidates: str) -> str:
-        from rerankops.pipeline import annotation
+        from rerankops.pipeline import batches
 
-        return annotation.make_annotation_batch(sample, candidates)
+        return batches.make_annotation_batch(sample, candidates)
 
     @task(outlets=[BATCH])
     def send_batch(batch: str, *, outlet_events=None) -> str:
-        from rerankops.pipeline import annotation
+        from rerankops.pipeline import channels
 
-        place = annotation.send_batch(batch)
+        place = channels.send_batch(batch)
         outlet_events[BATCH].extra = {"batch": batch, "sent_to": place}
         return place
 

@@ -30,23 +30,23 @@ PARAMS = {
 def ingest_annotations():
     @task.short_circuit(ignore_downstream_trigger_rules=True)
     def pull_deliveries(params=None) -> list[str]:
-        from rerankops.pipeline import annotation
+        from rerankops.pipeline import channels
 
         refuse_unknown(params, PARAMS)
-        return annotation.pull_deliveries(batch=params["batch"])
+        return channels.pull_deliveries(batch=params["batch"])
 
     @task
     def validate_delivery(delivery: str) -> dict:
-        from rerankops.pipeline import annotation
+        from rerankops.pipeline import validation
 
-        return annotation.validate_delivery(delivery)
+        return validation.validate_delivery(delivery)
 
     @task(outlets=[JUDGMENTS])
     def adjudicate(verdicts, *, outlet_events=None) -> str:
-        from rerankops.pipeline import annotation
+        from rerankops.pipeline import adjudication
 
         outcomes = [verdict["outcome"] for verdict in verdicts]
-        judgments = annotation.adjudicate() if "accept" in outcomes else None
+        judgments = adjudication.adjudicate() if "accept" in outcomes else None
         if judgments is None:
             raise AirflowSkipException(f"nothing was accepted: {outcomes}")
         outlet_events[JUDGMENTS].extra = {"judgments": judgments}

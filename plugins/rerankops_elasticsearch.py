@@ -28,7 +28,10 @@ class ElasticsearchHook(BaseHook):
         """Raises SettingsError when the connection names no host, AirflowNotFoundException when there is none."""
         stored = self.get_connection(self.conn_id)
         extra = stored.extra_dejson
-        hosts = list(extra.get("hosts") or [])
+        hosts = extra.get("hosts") or []
+        if isinstance(hosts, str):  # in a connection that is written as a URI everything is text
+            hosts = hosts.split(",")
+        hosts = [host.strip() for host in hosts]
         if stored.host:
             hosts.insert(0, f"{stored.schema or 'http'}://{stored.host}:{stored.port or 9200}")
         if not hosts:

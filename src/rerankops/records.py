@@ -24,7 +24,8 @@ GRADES = (0, 1, 2, 3)
 RELEVANT_GRADE = 2
 """The lowest grade that counts as relevant (positive)."""
 FEEDBACK = ("none", "up", "down")
-ORIGINS = ("human", "feedback", "teacher")
+ORIGINS = ("human", "imported", "feedback", "teacher")
+"""Where a judgment comes from, the most trusted first."""
 SYSTEMS = ("retrieval_only", "tuned_fusion", "base", "champion", "challenger")
 """Rows of the ladder, cheapest first."""
 
@@ -149,6 +150,19 @@ Query = Record(
     key=("query_id",),
 )
 
+SelectedQuery = Record(
+    "selected_queries",
+    1,
+    pa.schema(
+        [
+            *Query.schema,
+            field("chosen_for", pa.string(), "random, uncertainty, disagreement, …"),
+            field("inclusion_probability", pa.float64(), "of the random share; null: it was not drawn", null=True),
+        ]
+    ),
+    key=("query_id",),
+)
+
 Passage = Record(
     "passages",
     1,
@@ -183,7 +197,7 @@ Candidate = Record(
 
 AnnotationTask = Record(
     "annotation_tasks",
-    1,
+    2,
     pa.schema(
         [
             field("batch_id", pa.string(), "the batch it was sent in"),
@@ -195,6 +209,7 @@ AnnotationTask = Record(
             field("passage_text", pa.string(), "as the annotator reads it"),
             field("stratum", pa.string(), "of the query"),
             field("control_grade", pa.int8(), "the known grade of a control task, else null", null=True),
+            field("chosen_for", pa.string(), "why its query is in the batch: random, uncertainty, …", null=True),
         ]
     ),
     key=("task_id",),
@@ -202,7 +217,7 @@ AnnotationTask = Record(
 
 Annotation = Record(
     "annotations",
-    1,
+    2,
     pa.schema(
         [
             field("batch_id", pa.string(), "the batch the task was sent in"),
@@ -210,6 +225,7 @@ Annotation = Record(
             field("annotator_id", pa.string(), "pseudonymous; starts with sim- when simulated"),
             field("grade", pa.int8(), "0..3"),
             field("annotated_at", TIMESTAMP, "when"),
+            field("lead_seconds", pa.float64(), "that it took, where the tool measured it", null=True),
         ]
     ),
     key=("task_id", "annotator_id"),
@@ -321,6 +337,7 @@ RECORDS: dict[str, Record] = {
     for record in (
         QueryEvent,
         Query,
+        SelectedQuery,
         Passage,
         Candidate,
         AnnotationTask,

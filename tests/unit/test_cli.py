@@ -482,7 +482,7 @@ def test_events_of_a_collection_that_failed_are_collected_by_the_next(
     published: Published, run: Callable[..., Finished]
 ) -> None:
     """The watermark moves when the batch is out, not when the events are read."""
-    from rerankops.pipeline import annotation, context, queries
+    from rerankops.pipeline import channels, context, queries
 
     place = published.place
     (place.folder / "workspace" / "refs" / "index.json").unlink()
@@ -502,7 +502,7 @@ def test_events_of_a_collection_that_failed_are_collected_by_the_next(
         step="make_annotation_batch",
         inputs=[sample, published.addresses["candidates"]],
     )
-    annotation.send_batch(batch, context=here)
+    channels.send_batch(batch, context=here)
     assert place.workspace.ref("events") == events
     assert place.workspace.refs("samples") == [f"samples/{sample.split('/')[1]}"]
     done = run("collect")

@@ -176,6 +176,7 @@ def _laid_out(tasks: pl.DataFrame, corpus: pl.DataFrame, batch_id: str, rng: np.
         full.join(query_order, on="query_id", maintain_order="left")
         .with_columns(
             batch_id=pl.lit(batch_id),
+            chosen_for=pl.lit("random"),
             task_id=pl.Series(
                 [_digest(batch_id, *pair)[:24] for pair in full.select(_PAIR).iter_rows()], dtype=pl.String
             ),

@@ -13,7 +13,7 @@ import os
 import re
 import uuid
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Protocol
@@ -23,14 +23,16 @@ import pyarrow as pa
 from upath import UPath
 
 from rerankops.errors import InputError
-from rerankops.records import Annotation, AnnotationTask
+from rerankops.records import AnnotationTask
 
-FIELDS = tuple(Annotation.columns)
-"""What one returned line must hold; further fields are ignored."""
-SENT = tuple(column for column in AnnotationTask.columns if column != "control_grade")
-"""What people are sent. Whether a task is a control never leaves the system."""
-RAW = pa.schema([("line", pa.int64()), *((name, pa.string()) for name in FIELDS)])
-"""Rows as they came: line number, and the five fields as text or null."""
+FIELDS = ("batch_id", "task_id", "annotator_id", "grade", "annotated_at")
+"""What one returned line must hold."""
+OPTIONAL = ("lead_seconds", "query_text", "passage_title", "passage_text")
+"""What it may hold besides: the seconds a grade took, and the texts as the annotator read them. More is ignored."""
+SENT = tuple(column for column in AnnotationTask.columns if column not in {"control_grade", "chosen_for"})
+"""What people are sent. Whether a task is a control, or why it was chosen, never leaves the system."""
+RAW = pa.schema([("line", pa.int64()), *((name, pa.string()) for name in (*FIELDS, *OPTIONAL))])
+"""Rows as they came: line number, and the fields as text or null."""
 
 _BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -45,10 +47,12 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One file of returned annotations, exactly as it came.
+    """One file of returned annotations, exactly as it came, or all that a project of an annotation tool holds now.
 
     batch_id: the one that most rows name, else the file's name without its ending; always safe as a file name.
-    rows: RAW, one row a readable line. fields: those of FIELDS that at least one line has.
+    rows: RAW, one row a readable line. fields: those of FIELDS and OPTIONAL that at least one line has.
+    stream: what it is a state of, safe as a file name; a later delivery of the same stream replaces this one. A file
+    never changes: its content is its stream. complete: False while people are still at it: stored, not judged.
     """
 
     batch_id: str
@@ -58,6 +62,12 @@ class Delivery:
     rows: pa.Table
     unreadable: tuple[Unreadable, ...]
     fields: frozenset[str]
+    stream: str
+    complete: bool = True
+
+
+Previous = Callable[[str], bytes | None]
+"""The content of the last delivery of a stream that was stored; None when there was none."""
 
 
 class Channel(Protocol):
@@ -68,8 +78,8 @@ class Channel(Protocol):
         Returns where they went."""
         ...
 
-    def pull(self, seen: Collection[str] = ()) -> list[Delivery]:
-        """Everything that has come back, in a stable order, except content whose SHA-256 is in `seen`."""
+    def pull(self, previous: Previous) -> Iterator[Delivery]:
+        """Everything that has come back and is not the last stored of its stream, in a stable order."""
         ...
 
 
@@ -103,25 +113,27 @@ class FileChannel:
             target.write_bytes(text.encode())  # an object store shows an object when it is whole
         return str(target)
 
-    def pull(self, seen: Collection[str] = ()) -> list[Delivery]:
+    def pull(self, previous: Previous) -> Iterator[Delivery]:
         """Each `<inbox>/*.jsonl` in the order of their names. A missing inbox holds nothing.
 
         Raises InputError naming a file that cannot be opened.
         """
         folder = UPath(self.inbox)
         if not folder.is_dir():
-            return []
-        names = sorted(path.name for path in folder.iterdir() if path.suffix == ".jsonl" and path.is_file())
-        contents = ((name, _bytes(folder / name)) for name in names if not name.startswith("."))
-        return [
-            read(content, source=name) for name, content in contents if hashlib.sha256(content).hexdigest() not in seen
-        ]
+            return
+        for name in sorted(path.name for path in folder.iterdir() if path.suffix == ".jsonl" and path.is_file()):
+            if name.startswith("."):
+                continue
+            delivery = read(_bytes(folder / name), source=name)
+            if previous(delivery.stream) is None:
+                yield delivery
 
 
-def read(content: bytes, *, source: str) -> Delivery:
-    """A delivery from its bytes: JSON lines in UTF-8, read leniently. source: the file's name, for messages."""
+def read(content: bytes, *, source: str, stream: str | None = None, complete: bool = True) -> Delivery:
+    """A delivery from its bytes: JSON lines in UTF-8, read leniently. source: the file's name, for messages.
+    stream: None for a file."""
     lines: list[int] = []
-    values: dict[str, list[str | None]] = {name: [] for name in FIELDS}
+    values: dict[str, list[str | None]] = {name: [] for name in (*FIELDS, *OPTIONAL)}
     unreadable = []
     fields: set[str] = set()
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
@@ -136,18 +148,21 @@ def read(content: bytes, *, source: str) -> Delivery:
             unreadable.append(Unreadable(number, f"JSON, but no object: {_excerpt(line)}"))
             continue
         lines.append(number)
-        if len(fields) < len(FIELDS):
+        if len(fields) < len(values):
             fields.update(row.keys() & values.keys())
         for name, column in values.items():
             column.append(_text(row.get(name)))
+    sha256 = hashlib.sha256(content).hexdigest()
     return Delivery(
         batch_id=_batch_id(values["batch_id"], source),
         source=source,
         content=content,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         rows=pa.table({"line": lines, **values}, schema=RAW),
         unreadable=tuple(unreadable),
         fields=frozenset(fields),
+        stream=f"file-{sha256[:32]}" if stream is None else stream,
+        complete=complete,
     )
 
 

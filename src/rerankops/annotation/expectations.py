@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from rerankops.annotation import _great_expectations as great_expectations
-from rerankops.annotation.channel import FIELDS, Delivery
+from rerankops.annotation.channel import FIELDS, OPTIONAL, Delivery
 from rerankops.config.settings import AnnotationSettings
 from rerankops.records import GRADES, RELEVANT_GRADE, Annotation
 
@@ -107,7 +107,7 @@ def validate(
         "annotators": _annotator_checks(settings) if annotators.height else [],
     }
     asserted = [(name, check) for name, listed in checks.items() for check in listed if not check.needs & absent]
-    unseen = absent | {"control_grade", "query_text", "first_line"}
+    unseen = absent | {"control_grade", "asked_text", "first_line"}
     results = great_expectations.run(
         [
             great_expectations.Suite(
@@ -144,10 +144,11 @@ def _rows(delivery: Delivery, tasks: pa.Table, near_gold: Set[str]) -> pl.DataFr
         pl.DataFrame(pl.from_arrow(tasks.select(["batch_id", "task_id", "query_id", "query_text", "control_grade"])))
         .filter(pl.col("batch_id") == delivery.batch_id)
         .drop("batch_id")
+        .rename({"query_text": "asked_text"})
         .with_columns(known=True)
     )
     gold = pl.Series(sorted(near_gold), dtype=pl.String)
-    text = pl.col(FIELDS).str.strip_chars()
+    text = pl.col(*FIELDS, *OPTIONAL).str.strip_chars()
     return (
         pl.DataFrame(pl.from_arrow(delivery.rows))
         .with_columns(pl.when(text != "").then(text))
@@ -234,6 +235,7 @@ def _annotations(rows: pl.DataFrame) -> pa.Table:
         "annotator_id",
         grade=pl.col("grade_value").cast(pl.Int8),
         annotated_at="annotated_at_value",
+        lead_seconds=pl.col("lead_seconds").cast(pl.Float64, strict=False),
     )
     return Annotation.conform(table.to_arrow())
 
@@ -359,7 +361,7 @@ def _line_checks(delivery: Delivery, now: datetime) -> list[_Check]:
             "ExpectColumnValuesToBeNull",
             "no task is about a gold question or a near-duplicate of one",
             pl.col("query_near_gold").is_not_null(),
-            "{where} is about query {query_text}, which is a gold question or nearly one",
+            "{where} is about query {asked_text}, which is a gold question or nearly one",
             "drop that query's tasks; gold is never labelled for training",
             column="query_near_gold",
         ),

@@ -29,10 +29,10 @@ from rerankops.demo import people
 from rerankops.demo.world import World, build
 from rerankops.errors import RerankopsError, SettingsError
 from rerankops.pipeline import reporting
-from rerankops.pipeline.annotation import JUDGMENTS
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.flows import Tell
 from rerankops.pipeline.incumbent import registry
+from rerankops.pipeline.judgments import JUDGMENTS
 from rerankops.records import TIMESTAMP, AnnotationTask, QueryEvent
 from rerankops.workspace import Address, Workspace
 

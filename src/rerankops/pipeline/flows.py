@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rerankops.pipeline import annotation, corpus, evaluation, index, promotion, queries, training
+from rerankops.pipeline import (
+    adjudication,
+    batches,
+    channels,
+    corpus,
+    evaluation,
+    index,
+    promotion,
+    queries,
+    training,
+    validation,
+)
 from rerankops.pipeline.context import Context
 from rerankops.workspace import Address
 
@@ -54,9 +65,9 @@ def collect(context: Context, tell: Tell, *, since: str | None = None, until: st
     tell("retrieve candidates")
     candidates = queries.retrieve_candidates(sample, context=context)
     tell("make the batch")
-    batch = annotation.make_annotation_batch(sample, candidates, context=context)
+    batch = batches.make_annotation_batch(sample, candidates, context=context)
     tell("send it")
-    annotation.send_batch(batch, context=context)
+    channels.send_batch(batch, context=context)
     return batch
 
 
@@ -64,11 +75,11 @@ def ingest(context: Context, tell: Tell, *, batch: str | None = None) -> tuple[l
     """ingest_annotations. Returns the verdict on each delivery and the judgments, None when nothing was accepted."""
     tell("pull deliveries")
     verdicts = []
-    for delivery in annotation.pull_deliveries(batch=batch, context=context):
+    for delivery in channels.pull_deliveries(batch=batch, context=context):
         tell("validate")
-        verdicts.append(annotation.validate_delivery(delivery, context=context))
+        verdicts.append(validation.validate_delivery(delivery, context=context))
     tell("adjudicate")
-    return verdicts, annotation.adjudicate(context=context)
+    return verdicts, adjudication.adjudicate(context=context)
 
 
 def retrain(

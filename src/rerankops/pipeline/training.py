@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerankops.errors import InputError
-from rerankops.pipeline.annotation import JUDGMENTS
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import GOLD, INDEX
 from rerankops.pipeline.incumbent import Pool, champion, pool, rank_with, scorer, with_logits
+from rerankops.pipeline.judgments import JUDGMENTS
 from rerankops.pipeline.queries import gold_texts, search
 from rerankops.queries.normalise import near_to
 from rerankops.records import Candidate, Judgment, Passage, TrainingGroup

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from rerankops.errors import InputError
 from rerankops.pipeline import corpus, index
-from rerankops.pipeline.annotation import JUDGMENTS
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import CORPUS, GOLD
 from rerankops.pipeline.flows import Retraining, Tell, retrain
+from rerankops.pipeline.judgments import JUDGMENTS
 from rerankops.pipeline.queries import gold_texts, search
 from rerankops.queries.datasets import Dataset, read_dataset
 from rerankops.queries.normalise import identify, near_to

@@ -1,0 +1,3 @@
+from rerankops.cli import main
+
+main()

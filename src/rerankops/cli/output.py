@@ -1,0 +1,118 @@
+"""What commands print: a spinner, tables, and files written whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+console = Console(width=max(110, Console().width))
+
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config", help="Overlay over base.yaml: a file, or the name of one in configs/.", envvar="RERANKOPS_CONFIG"
+    ),
+]
+
+
+@contextmanager
+def steps() -> Iterator[Any]:
+    """A spinner that names the step under way and leaves a line for each one done."""
+    import time
+
+    state: dict[str, Any] = {"name": None, "since": 0.0}
+
+    def finish() -> None:
+        if state["name"]:
+            console.print(f"[green]✓[/] {state['name']} [dim]{time.monotonic() - state['since']:.1f} s[/]")
+
+    with console.status("starting") as status:
+
+        def tell(name: str) -> None:
+            finish()
+            state.update(name=name, since=time.monotonic())
+            status.update(name)
+
+        yield tell
+        finish()
+
+
+def show(context: Any, outcome: Any) -> None:
+    """The ladder, the decision and where to look, after a retraining."""
+    from rerankops.pipeline.reporting import full_ladder
+
+    document = full_ladder(context, outcome.evaluation, outcome.decision)
+    print_ladder(document)
+    print_decision(document, outcome.promotion)
+    report = f"{context.workspace.root}/objects/{outcome.promotion['report']}/report.html"
+    console.print(f"Report: {report}", soft_wrap=True)
+
+
+def print_decision(document: dict[str, Any], promotion: dict[str, Any]) -> None:
+    """What the gate said, and why."""
+    said = (
+        f"promoted {promotion['system']}, version {promotion['version']}" if promotion["promoted"] else "not promoted"
+    )
+    console.print(f"[bold]Decision: {said}[/]")
+    for reason in document["decision"]["reasons"]:
+        console.print(f"  · {reason}", soft_wrap=True)
+
+
+def print_ladder(document: dict[str, Any]) -> None:
+    """The ladder as a table: accuracy with its interval, strata, ranking metrics."""
+    rows = document["systems"]
+    strata = sorted({name for row in rows for name in row["strata"]})
+    table = Table(title=f"The ladder, {rows[0]['n']} gold questions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("system", no_wrap=True)
+    shown = strata if len(strata) > 1 else []
+    for name in ("accuracy", "95 %", *shown, "MRR@10", "NDCG@10", "R@1", "R@6", "ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        interval = row["accuracy_interval"]
+        table.add_row(
+            row["name"],
+            _share(row["accuracy"]),
+            f"{_share(interval[0])}–{_share(interval[1])}" if interval else "–",
+            *(_share(row["strata"].get(name, {}).get("accuracy")) for name in shown),
+            *(_share(row[name], 3, 1) for name in ("mrr@10", "ndcg@10", "recall@1", "recall@6")),
+            f"{row['milliseconds_per_query']:.1f}",
+        )
+    console.print(table)
+
+
+def _share(value: float | None, digits: int = 1, scale: int = 100) -> str:
+    return "–" if value is None else f"{value * scale:.{digits}f}"
+
+
+def show_stages(context: Any, address: str) -> None:
+    """Every stage behind an artefact."""
+    from rerankops.pipeline.reporting import stages
+
+    print_stages(stages(context, address))
+
+
+def print_stages(found: list[dict[str, Any]]) -> None:
+    """Every stage with its seconds and counts."""
+    table = Table(title="Stages", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("stage", no_wrap=True)
+    table.add_column("seconds", justify="right")
+    table.add_column("counts")
+    for stage in found:
+        counts = ", ".join(f"{name.replace('_', ' ')} {value:,g}" for name, value in stage["counts"].items())
+        table.add_row(stage["name"], f"{stage['seconds']:.1f}", counts)
+    console.print(table)
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes a document whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,84 @@
+"""Steps through the door: a batch goes out to people, what they gave comes back (annotation.channel says where)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from rerankops.annotation.channel import Channel, Delivery, FileChannel, read
+from rerankops.pipeline.context import Context, log, step
+from rerankops.pipeline.queries import mark_asked
+from rerankops.records import AnnotationTask
+from rerankops.workspace import Address
+
+STREAMS = "streams"
+"""References: the last stored delivery of each stream."""
+
+
+@step
+def send_batch(context: Context, batch: Address) -> str:
+    """Hands the batch to people through the channel; sending it again changes nothing. Returns where it went."""
+    tasks = context.workspace.read(batch, AnnotationTask)
+    place = channel(context).send(tasks["batch_id"][0].as_py(), tasks)
+    mark_asked(context, context.workspace.manifest(batch).inputs[0])
+    return place
+
+
+@step
+def pull_deliveries(context: Context, batch: str | None = None) -> list[Address]:
+    """Stores every new delivery as it came and returns the addresses of those that wait for validation, in order.
+
+    batch: only deliveries of this batch.
+    """
+    workspace = context.workspace
+
+    def previous(stream: str) -> bytes | None:
+        address = workspace.ref(f"{STREAMS}/{stream}")
+        if address is None:
+            return None
+        with workspace.local_folder(address) as folder:
+            return (folder / "raw.jsonl").read_bytes()
+
+    new = 0
+    for delivery in channel(context).pull(previous):
+        workspace.point(f"{STREAMS}/{delivery.stream}", _store(context, delivery))
+        new += 1
+    waiting = []
+    for name in workspace.refs(STREAMS):
+        address = workspace.require(name, "")
+        if not workspace.manifest(address).counts["complete"] or workspace.ref(verdict_ref(address)):
+            continue
+        if batch is None or received(context, address).batch_id == batch:
+            waiting.append(address)
+    log.info("pull_deliveries: %d new, %d to validate", new, len(waiting))
+    return waiting
+
+
+def received(context: Context, delivery: Address) -> Delivery:
+    """A stored delivery, read again."""
+    with context.workspace.local_folder(delivery) as folder:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        return read((folder / "raw.jsonl").read_bytes(), source=about["source"], stream=about["stream"])
+
+
+def verdict_ref(delivery: Address) -> str:
+    """Name of the reference to what validation said of a delivery."""
+    return f"verdicts/{delivery.split('/')[1]}"
+
+
+def channel(context: Context) -> Channel:
+    """Where the settings send batches."""
+    return FileChannel(context.settings.annotation.outbox, context.settings.annotation.inbox)
+
+
+def _store(context: Context, delivery: Delivery) -> Address:
+    about = {"source": delivery.source, "stream": delivery.stream}
+
+    def keep(folder: Path) -> Mapping[str, float]:
+        (folder / "raw.jsonl").write_bytes(delivery.content)
+        (folder / "about.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+        return {"bytes": len(delivery.content), "complete": float(delivery.complete)}
+
+    identity = about | {"sha256": delivery.sha256, "complete": delivery.complete}
+    return context.workspace.publish_folder("deliveries", keep, step="pull_deliveries", settings=identity)
