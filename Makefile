@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 UV_VERSION := 0.13.8
 
-.PHONY: demo test unit campaign up down status elasticsearch elasticsearch-stop lint bench lock env clean distclean help
+.PHONY: demo test unit campaign up down status elasticsearch elasticsearch-stop label-studio label-studio-stop lint bench lock env clean distclean help
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -46,6 +46,12 @@ elasticsearch: $(VENV)/demo.done  ## a real Elasticsearch in the background, for
 elasticsearch-stop:  ## stop exactly what `make elasticsearch` started; its data stay
 	$(BIN)/python scripts/local_elasticsearch.py stop
 
+label-studio: $(VENV)/demo.done  ## a real Label Studio in the background, in an environment of its own; batches become projects there
+	$(BIN)/python scripts/local_label_studio.py start
+
+label-studio-stop:  ## stop exactly what `make label-studio` started; its data stay
+	$(BIN)/python scripts/local_label_studio.py stop
+
 bench: $(VENV)/dev.done  ## the benchmarks; their results go to benchmarks/results
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
@@ -55,10 +61,12 @@ env:  ## .env with random secrets for docker-compose.yml
 lock: $(BIN)/uv  ## resolve the requirements again, for Python 3.11 to 3.13
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra airflow --generate-hashes --no-header --quiet -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra airflow --extra dev -c requirements.lock --generate-hashes --no-header --quiet -o requirements-dev.lock
+	echo label-studio==1.23.2 | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --quiet -o requirements-label-studio.lock
 
 clean:  ## remove what the demo and the tests made
 	-test ! -e .rerankops/stack.json || $(BIN)/python scripts/stack.py down
 	-test ! -e .rerankops/elasticsearch/state.json || $(BIN)/python scripts/local_elasticsearch.py stop
+	-test ! -e .rerankops/label-studio/state.json || $(BIN)/python scripts/local_label_studio.py stop
 	rm -rf .rerankops .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 distclean: clean  ## and the virtual environment

@@ -2,8 +2,14 @@
 
 Pulls production queries of a time window from the query log, **removes personal data before anything is stored**,
 drops what is no query, merges near-duplicates, leaves out what is too near a gold question or was asked before, and
-samples by stratum. Hybrid search (BM25 and HNSW, fused by reciprocal rank) finds 20 to 30 candidates a query; the
-incumbent's first few become annotation tasks, with control tasks mixed in, and go out to people.
+draws a pool by stratum and frequency. Hybrid search (BM25 and HNSW, fused by reciprocal rank) finds 20 to 30 candidates
+a query. Within a budget of tasks the batch then takes a **random share**, which keeps the estimate of live quality
+unbiased, and the queries that tell most: those the incumbent is unsure of, those on which the rankings disagree, and
+those that stand for many others; never two that ask the same while others wait. The incumbent's first few candidates of
+each become annotation tasks, with control tasks mixed in, and go out to people. Which query is in for which reason
+stands in the batch (`chosen_for`), and annotators do not see it.
+
+The budget and the shares are the settings `annotation.selection`.
 
 - **When**: Mondays at 03:00 UTC, or by hand with a window of your own.
 - **Again**: the same window gives the same batch. Without a window it takes up where the last pull ended, late events
@@ -46,16 +52,22 @@ def collect_annotation_batch():
         return queries.sample_queries(distilled)
 
     @task
-    def retrieve_candidates(sample: str) -> str:
+    def retrieve_candidates(pool: str) -> str:
         from rerankops.pipeline import queries
 
-        return queries.retrieve_candidates(sample, context=context())
+        return queries.retrieve_candidates(pool, context=context())
 
     @task
-    def make_annotation_batch(sample: str, candidates: str) -> str:
+    def select_queries(pool: str, candidates: str) -> str:
         from rerankops.pipeline import batches
 
-        return batches.make_annotation_batch(sample, candidates)
+        return batches.select_queries(pool, candidates)
+
+    @task
+    def make_annotation_batch(selected: str, candidates: str) -> str:
+        from rerankops.pipeline import batches
+
+        return batches.make_annotation_batch(selected, candidates)
 
     @task(outlets=[BATCH])
     def send_batch(batch: str, *, outlet_events=None) -> str:
@@ -65,8 +77,9 @@ def collect_annotation_batch():
         outlet_events[BATCH].extra = {"batch": batch, "sent_to": place}
         return place
 
-    sample = sample_queries(distil_queries(pull_events()))
-    send_batch(make_annotation_batch(sample, retrieve_candidates(sample)))
+    pool = sample_queries(distil_queries(pull_events()))
+    candidates = retrieve_candidates(pool)
+    send_batch(make_annotation_batch(select_queries(pool, candidates), candidates))
 
 
 collect_annotation_batch()

@@ -52,18 +52,21 @@ DEFAULTS: dict[str, Any] = {
 
 
 def context() -> Any:
-    """What the steps work with, and the Elasticsearch that an Airflow connection names when one is set."""
+    """What the steps work with, and the servers that Airflow connections name when some are set."""
     from dataclasses import replace
 
     from rerankops.pipeline import context
 
     here = context.load()
-    named = here.settings.elasticsearch.airflow_connection
-    if named is None:
-        return here
-    from rerankops_elasticsearch import ElasticsearchHook
+    if named := here.settings.elasticsearch.airflow_connection:
+        from rerankops_elasticsearch import ElasticsearchHook
 
-    return replace(here, connection=ElasticsearchHook(named).get_conn())
+        here = replace(here, connection=ElasticsearchHook(named).get_conn())
+    if named := here.settings.label_studio.airflow_connection:
+        from rerankops_label_studio import LabelStudioHook
+
+        here = replace(here, label_studio=LabelStudioHook(named).get_conn())
+    return here
 
 
 def refuse_unknown(params: Mapping[str, Any], known: Mapping[str, Any]) -> None:

@@ -26,6 +26,8 @@ RELEVANT_GRADE = 2
 FEEDBACK = ("none", "up", "down")
 ORIGINS = ("human", "imported", "feedback", "teacher")
 """Where a judgment comes from, the most trusted first."""
+VERDICTS = ("careless", "watch", "fine", "unknown")
+"""On annotators: careless with certainty, rather careless than not, neither, too few answers to tell."""
 SYSTEMS = ("retrieval_only", "tuned_fusion", "base", "champion", "challenger")
 """Rows of the ladder, cheapest first."""
 
@@ -117,7 +119,7 @@ class Record:
 
 QueryEvent = Record(
     "query_events",
-    1,
+    2,
     pa.schema(
         [
             field("event_id", pa.string(), "unique in its source"),
@@ -129,6 +131,10 @@ QueryEvent = Record(
             field("feedback", pa.string(), "one of FEEDBACK"),
             field("query_id", pa.string(), "hash of the normalised text; null when it is no usable query", null=True),
             field("redactions", pa.int32(), "how many personal data were replaced"),
+            field("user_group", pa.string(), "a segment of users, never a person; null: not logged", null=True),
+            field("preferred_passage_id", pa.string(), "what the user said answers it, or corrected to", null=True),
+            field("ranker", pa.string(), "name and version of what ordered the shown passages", null=True),
+            field("randomised", pa.bool_(), "the shown passages were shuffled, each order as likely", null=True),
         ]
     ),
     key=("event_id",),
@@ -156,8 +162,10 @@ SelectedQuery = Record(
     pa.schema(
         [
             *Query.schema,
-            field("chosen_for", pa.string(), "random, uncertainty, disagreement, …"),
+            field("chosen_for", pa.string(), "random, uncertainty, disagreement, diversity, remainder; pool: not chosen"),
             field("inclusion_probability", pa.float64(), "of the random share; null: it was not drawn", null=True),
+            field("stratum_queries", pa.int64(), "queries of its stratum that could have been drawn"),
+            field("stratum_events", pa.int64(), "and the events they stand for"),
         ]
     ),
     key=("query_id",),
@@ -190,6 +198,20 @@ Candidate = Record(
             field("bm25_score", pa.float64(), "null when the BM25 leg did not return it", null=True),
             field("dense_rank", pa.int32(), "null when the dense leg did not return it", null=True),
             field("dense_score", pa.float64(), "cosine; null when the dense leg did not return it", null=True),
+        ]
+    ),
+    key=("query_id", "passage_id"),
+)
+
+RankedCandidate = Record(
+    "ranked_candidates",
+    1,
+    pa.schema(
+        [
+            field("query_id", pa.string(), "whose candidate"),
+            field("passage_id", pa.string(), "which passage"),
+            field("rank", pa.int32(), "1 is best, by the incumbent"),
+            field("score", pa.float64(), "the incumbent's; only differences within a query mean anything"),
         ]
     ),
     key=("query_id", "passage_id"),
@@ -231,6 +253,30 @@ Annotation = Record(
     key=("task_id", "annotator_id"),
 )
 
+Scorecard = Record(
+    "scorecards",
+    1,
+    pa.schema(
+        [
+            field("annotator_id", pa.string(), ""),
+            field("tasks", pa.int64(), "graded, controls left out"),
+            field("controls", pa.int64(), "control tasks graded"),
+            field("control_accuracy", pa.float64(), "share of them within one grade of the known one", null=True),
+            field("control_low", pa.float64(), "lower end of its 95 % interval (Wilson)", null=True),
+            field("control_high", pa.float64(), "upper end", null=True),
+            field("agreement", pa.float64(), "share of grades equal to the adjudicated ones", null=True),
+            field("kappa", pa.float64(), "quadratically weighted, with the true grades as far as they can be told"),
+            field("kappa_with_others", pa.float64(), "quadratically weighted, mean over colleagues", null=True),
+            field("bias", pa.float64(), "mean of grade - adjudicated grade; above 0: lenient", null=True),
+            field("seconds", pa.float64(), "median a task; null where it cannot be told", null=True),
+            field("set_aside", pa.float64(), "share of their answers that validation set aside"),
+            field("careless_probability", pa.float64(), "that kappa is below adjudication.careless_kappa"),
+            field("verdict", pa.string(), "one of VERDICTS"),
+        ]
+    ),
+    key=("annotator_id",),
+)
+
 Judgment = Record(
     "judgments",
     1,
@@ -247,6 +293,23 @@ Judgment = Record(
         ]
     ),
     key=("query_id", "passage_id", "origin"),
+)
+
+Preference = Record(
+    "preferences",
+    1,
+    pa.schema(
+        [
+            field("query_id", pa.string(), ""),
+            field("query_text", pa.string(), ""),
+            field("stratum", pa.string(), "of the query"),
+            field("better_passage_id", pa.string(), ""),
+            field("worse_passage_id", pa.string(), ""),
+            field("weight", pa.float64(), "0..1: 0 as likely the other way round, 1 certain"),
+            field("origin", pa.string(), "one of ORIGINS"),
+            field("user_group", pa.string(), "whose preference it is; null: all users' together", null=True),
+        ]
+    ),
 )
 
 _GRADED = pa.list_(
@@ -291,6 +354,72 @@ GoldQuestion = Record(
         ]
     ),
     key=("question_id",),
+)
+
+GoldDraft = Record(
+    "gold_drafts",
+    1,
+    pa.schema(
+        [
+            field("question_id", pa.string(), "stays the question's id when it is frozen"),
+            field("text", pa.string(), ""),
+            field("stratum", pa.string(), ""),
+            field("source", pa.string(), "production or file"),
+            field("frequency", pa.int64(), "how often users asked it; null: it comes from a file", null=True),
+        ]
+    ),
+    key=("question_id",),
+)
+
+GoldAnswer = Record(
+    "gold_answers",
+    1,
+    pa.schema(
+        [
+            field("question_id", pa.string(), ""),
+            field("annotator_id", pa.string(), "who answered"),
+            field("role", pa.string(), "annotator or resolver"),
+            field("accepted_answers", STRINGS, "empty when unanswerable or discarded"),
+            field("unanswerable", pa.bool_(), "the corpus does not answer it"),
+            field("discard", pa.bool_(), "it is no question for a gold set"),
+            field("graded_passage_ids", STRINGS, ""),
+            field("grades", pa.list_(pa.int8()), "0..3, of those passages, in order"),
+            field("comment", pa.string(), "may be empty"),
+        ]
+    ),
+    key=("question_id", "annotator_id", "role"),
+)
+
+GoldEntry = Record(
+    "gold_entries",
+    1,
+    pa.schema(
+        [
+            *GoldQuestion.schema,
+            field("unanswerable", pa.bool_(), "kept, and kept out of training; not asked by the gate"),
+            field("answered_by", STRINGS, "who answered independently"),
+            field("resolved_by", pa.string(), "who settled a disagreement", null=True),
+            field("source", pa.string(), "the draft or file it comes from"),
+            field("added_version", pa.int32(), "of the set"),
+            field("added_at", TIMESTAMP, "when that version was frozen"),
+            field("retired_version", pa.int32(), "from which version on it is not asked", null=True),
+            field("retired_reason", pa.string(), "", null=True),
+        ]
+    ),
+    key=("question_id",),
+)
+
+ImportedLabel = Record(
+    "imported_labels",
+    1,
+    pa.schema(
+        [
+            field("query_text", pa.string(), "personal data already replaced by placeholders"),
+            field("passage_id", pa.string(), "of the passages imported with it"),
+            field("grade", pa.int8(), "0..3"),
+            field("confidence", pa.float64(), "0..1"),
+        ]
+    ),
 )
 
 Signal = Record(
@@ -340,11 +469,18 @@ RECORDS: dict[str, Record] = {
         SelectedQuery,
         Passage,
         Candidate,
+        RankedCandidate,
         AnnotationTask,
         Annotation,
+        Scorecard,
         Judgment,
+        Preference,
         TrainingGroup,
         GoldQuestion,
+        GoldDraft,
+        GoldAnswer,
+        GoldEntry,
+        ImportedLabel,
         Signal,
         QuestionOutcome,
     )
@@ -382,9 +518,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class PromotionDecision:
-    """What the gate said. system: the row of the ladder that is promoted; None when promote is False."""
+    """What the gate said. system: the row of the ladder that is promoted; None when promote is False.
+    cannot_tell: nobody is promoted because this gold set is too small to tell, not because of what it says."""
 
     promote: bool
     system: str | None
     rules: tuple[Rule, ...]
     reasons: tuple[str, ...]
+    cannot_tell: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """promoted, refused, or cannot tell with this gold set."""
+        return "promoted" if self.promote else "cannot tell with this gold set" if self.cannot_tell else "refused"

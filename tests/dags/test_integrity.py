@@ -69,8 +69,9 @@ SHAPES = {
         edges={
             "pull_events": {"distil_queries"},
             "distil_queries": {"sample_queries"},
-            "sample_queries": {"retrieve_candidates", "make_annotation_batch"},
-            "retrieve_candidates": {"make_annotation_batch"},
+            "sample_queries": {"retrieve_candidates", "select_queries"},
+            "retrieve_candidates": {"select_queries", "make_annotation_batch"},
+            "select_queries": {"make_annotation_batch"},
             "make_annotation_batch": {"send_batch"},
             "send_batch": set(),
         },
@@ -88,6 +89,13 @@ SHAPES = {
         updates={"adjudicate": JUDGMENTS},
         mapped={"validate_delivery"},
         may_skip={"pull_deliveries"},
+    ),
+    "derive_feedback": Shape(
+        area="annotation",
+        cron="0 5 * * 1",
+        edges={"estimate_propensities": {"derive_feedback"}, "derive_feedback": set()},
+        updates={"derive_feedback": JUDGMENTS},
+        may_skip={"estimate_propensities"},
     ),
     "retrain_reranker": Shape(
         area="training",
@@ -115,6 +123,22 @@ SHAPES = {
         updates={"promote": CHAMPION},
         gpu={"build_training_groups", "train_cross_encoder", "fit_rankers", "evaluate"},
         registry={"promote"},
+    ),
+    "review_quarantine": Shape(
+        area="annotation",
+        edges={"review_delivery": {"adjudicate"}, "adjudicate": set()},
+        updates={"adjudicate": JUDGMENTS},
+    ),
+    "teacher_grades": Shape(
+        area="annotation",
+        cron="0 6 * * 1",
+        edges={
+            "measure_teacher": {"choose_pairs", "teach"},
+            "choose_pairs": {"teach"},
+            "teach": set(),
+        },
+        updates={"teach": JUDGMENTS},
+        may_skip={"measure_teacher", "choose_pairs"},
     ),
     "rollback_reranker": Shape(
         area="promotion",
@@ -215,7 +239,7 @@ def test_the_assets_chain_the_dags(dag_bag: Any) -> None:
     assert made == {
         INDEX: {"refresh_corpus_index"},
         BATCH: {"collect_annotation_batch"},
-        JUDGMENTS: {"ingest_annotations"},
+        JUDGMENTS: {"derive_feedback", "ingest_annotations", "review_quarantine", "teacher_grades"},
         CHAMPION: {"retrain_reranker", "rollback_reranker"},
     }
     assert {dag_id: assets for dag_id, assets in wanted.items() if assets} == {

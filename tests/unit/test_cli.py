@@ -495,7 +495,7 @@ def test_events_of_a_collection_that_failed_are_collected_by_the_next(
     here = context.load()
     events = queries.pull_events(context=here)
     sample = queries.sample_queries(queries.distil_queries(events, context=here), context=here)
-    assert place.workspace.read(sample, Query)["text"].to_pylist()
+    assert queries.read_queries(here, sample)["text"].to_pylist()
     batch = place.workspace.publish(
         AnnotationTask,
         place.workspace.read(published.addresses["batch"], AnnotationTask),

@@ -3,14 +3,17 @@
 Great Expectations, crowd-kit, scikit-learn and pandas are imported only by the functions that need them.
 """
 
-from rerankops.annotation.adjudication import NoAnnotations, dawid_skene, merge
+from rerankops.annotation.adjudication import Adjudication, NoAnnotations, adjudicate, merge
 from rerankops.annotation.agreement import Agreement, agreement, krippendorff_alpha, weighted_kappa
+from rerankops.annotation.answers import Answers, gather
 from rerankops.annotation.batches import Control, make_batch, sure_controls
 from rerankops.annotation.channel import Channel, Delivery, FileChannel, Unreadable, read
 from rerankops.annotation.expectations import Finding, Validation, validate
 
 __all__ = [
+    "Adjudication",
     "Agreement",
+    "Answers",
     "Channel",
     "Control",
     "Delivery",
@@ -19,8 +22,9 @@ __all__ = [
     "NoAnnotations",
     "Unreadable",
     "Validation",
+    "adjudicate",
     "agreement",
-    "dawid_skene",
+    "gather",
     "krippendorff_alpha",
     "make_batch",
     "merge",

@@ -69,8 +69,9 @@ def make_batch(
 ) -> pa.Table:
     """The tasks of one batch, in the order in which people should see them.
 
-    queries, candidates, passages: records.Query, Candidate (every candidate of the queries, ranked by the incumbent:
-    the best `candidates_per_query` are asked, all of them are kept out of the sure negatives) and Passage.
+    queries: records.SelectedQuery, or Query when nothing is to be said of why they are asked. candidates: records.
+    Candidate, every candidate of the queries and perhaps of others, ranked by the incumbent: the best
+    `candidates_per_query` are asked, all of them are kept out of the sure negatives. passages: records.Passage.
     controls: Control table, `Control.empty()` when there is none. control_share: share of the batch's tasks that are
     controls; known grade 3 fills up to half of them, then known grade 0, then sure negatives.
     Returns records.AnnotationTask, the tasks of a query together, queries and tasks shuffled by the seed. The same
@@ -79,9 +80,8 @@ def make_batch(
     if not 0 <= control_share < 1:
         raise SettingsError(f"control_share is {control_share:g}; it must be at least 0 and below 1")
     rng = np.random.default_rng([seed, int(_digest(batch_id)[:8], 16)])
-    asked_of = pl.DataFrame(pl.from_arrow(queries.select(["query_id", "text", "stratum"]))).rename(
-        {"text": "query_text"}
-    )
+    reason = pl.col("chosen_for") if "chosen_for" in queries.column_names else pl.lit(None, dtype=pl.String)
+    asked_of = pl.DataFrame(pl.from_arrow(queries)).select("query_id", "stratum", query_text="text", chosen_for=reason)
     corpus = pl.DataFrame(pl.from_arrow(passages.select(["passage_id", "title", "text"]))).rename(
         {"title": "passage_title", "text": "passage_text"}
     )
@@ -92,7 +92,7 @@ def make_batch(
         .head(candidates_per_query)
         .join(asked_of, on="query_id")
         .with_columns(control_grade=pl.lit(None, dtype=pl.Int8))
-        .select(*_PAIR, "query_text", "stratum", "control_grade")
+        .select(*_PAIR, "query_text", "stratum", "control_grade", "chosen_for")
     )
     wanted = _control_count(asked.height, control_share)
     known = _known(controls, asked, corpus, wanted, rng)
@@ -120,6 +120,7 @@ def _known(
         .join(asked, on=_PAIR, how="anti")
         .sort(_PAIR)
         .rename({"grade": "control_grade"})
+        .with_columns(chosen_for=pl.lit(None, dtype=pl.String))
         .select(asked.columns)
     )
     shuffled = usable.with_columns(_order=pl.Series(rng.random(usable.height))).sort("_order").drop("_order")
@@ -151,6 +152,7 @@ def _sure_negatives(
         .with_columns(
             passage_id=corpus["passage_id"].sort().gather(drawn),
             control_grade=pl.lit(min(SURE_GRADES), dtype=pl.Int8),
+            chosen_for=pl.lit(None, dtype=pl.String),
             _slot=pl.Series(slots),
         )
         .join(taken, on=_PAIR, how="anti", maintain_order="left")
@@ -176,7 +178,6 @@ def _laid_out(tasks: pl.DataFrame, corpus: pl.DataFrame, batch_id: str, rng: np.
         full.join(query_order, on="query_id", maintain_order="left")
         .with_columns(
             batch_id=pl.lit(batch_id),
-            chosen_for=pl.lit("random"),
             task_id=pl.Series(
                 [_digest(batch_id, *pair)[:24] for pair in full.select(_PAIR).iter_rows()], dtype=pl.String
             ),

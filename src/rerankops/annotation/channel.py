@@ -1,70 +1,47 @@
-"""How tasks reach people and grades come back. The file channel serves teams without an annotation tool.
-
-What comes back is data from outside. Reading it never fails and never repairs: the bytes are kept as they came, every
-value is text, and a line that is no JSON object is listed with its number, so that `expectations.validate` can accept
-or quarantine the delivery as a whole.
-"""
+"""How tasks reach people and grades come back. The file channel serves teams without an annotation tool."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 import polars as pl
 import pyarrow as pa
 from upath import UPath
 
+from rerankops.annotation import _csv
+from rerankops.annotation.deliveries import (
+    BATCH_ID,
+    FIELDS,
+    OPTIONAL,
+    RAW,
+    Delivery,
+    Unreadable,
+    read,
+)
 from rerankops.errors import InputError
 from rerankops.records import AnnotationTask
 
-FIELDS = ("batch_id", "task_id", "annotator_id", "grade", "annotated_at")
-"""What one returned line must hold."""
-OPTIONAL = ("lead_seconds", "query_text", "passage_title", "passage_text")
-"""What it may hold besides: the seconds a grade took, and the texts as the annotator read them. More is ignored."""
+__all__ = [
+    "FIELDS",
+    "OPTIONAL",
+    "RAW",
+    "SENT",
+    "Channel",
+    "Delivery",
+    "FileChannel",
+    "Previous",
+    "Unreadable",
+    "read",
+]
+
 SENT = tuple(column for column in AnnotationTask.columns if column not in {"control_grade", "chosen_for"})
 """What people are sent. Whether a task is a control, or why it was chosen, never leaves the system."""
-RAW = pa.schema([("line", pa.int64()), *((name, pa.string()) for name in (*FIELDS, *OPTIONAL))])
-"""Rows as they came: line number, and the fields as text or null."""
-
-_BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A line that is no JSON object, and why."""
-
-    line: int
-    words: str
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One file of returned annotations, exactly as it came, or all that a project of an annotation tool holds now.
-
-    batch_id: the one that most rows name, else the file's name without its ending; always safe as a file name.
-    rows: RAW, one row a readable line. fields: those of FIELDS and OPTIONAL that at least one line has.
-    stream: what it is a state of, safe as a file name; a later delivery of the same stream replaces this one. A file
-    never changes: its content is its stream. complete: False while people are still at it: stored, not judged.
-    """
-
-    batch_id: str
-    source: str
-    content: bytes
-    sha256: str
-    rows: pa.Table
-    unreadable: tuple[Unreadable, ...]
-    fields: frozenset[str]
-    stream: str
-    complete: bool = True
-
+_TO_FILL = tuple(name for name in FIELDS if name not in SENT)
+"""Columns that a CSV file has for people to fill in."""
 
 Previous = Callable[[str], bytes | None]
 """The content of the last delivery of a stream that was stored; None when there was none."""
@@ -85,43 +62,51 @@ class Channel(Protocol):
 
 @dataclass(frozen=True)
 class FileChannel:
-    """Batches as JSON lines in `outbox`, annotations as JSON lines in `inbox`.
+    """Batches as files in `outbox`, annotations as files in `inbox`: JSON lines or CSV.
 
-    Each is a folder or an fsspec URI. A returned file holds one whole batch, all its annotators together. Names that
-    start with a dot or do not end in .jsonl are ignored: write under such a name, then rename.
+    Each is a folder or an fsspec URI. A returned file holds one whole batch, all its annotators together; both formats
+    are read, whatever `outbox_format` is. Names that start with a dot or do not end in .jsonl or .csv are ignored:
+    write under such a name, then rename.
     """
 
     outbox: str | os.PathLike[str]
     inbox: str | os.PathLike[str]
+    outbox_format: Literal["jsonl", "csv"] = "jsonl"
 
     def send(self, batch_id: str, tasks: pa.Table) -> str:
-        """Writes `<outbox>/<batch_id>.jsonl`, at once or not at all."""
-        if not _BATCH_ID.fullmatch(batch_id):
-            raise InputError(f"batch id {batch_id!r} is no file name; use letters, digits, '.', '_' and '-'")
-        text = pl.DataFrame(pl.from_arrow(tasks.select(SENT))).write_ndjson()
+        """Writes `<outbox>/<batch_id>.jsonl` (or .csv), at once or not at all."""
+        check_batch_id(batch_id)
+        table = pl.DataFrame(pl.from_arrow(tasks.select(SENT)))
+        if self.outbox_format == "csv":
+            content = _csv.write(table.with_columns(pl.lit("").alias(name) for name in _TO_FILL))
+        else:
+            content = table.write_ndjson().encode()
         folder = UPath(self.outbox)
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{batch_id}.jsonl"
+        target = folder / f"{batch_id}.{self.outbox_format}"
         if folder.protocol in {"", "file", "local"}:
             temporary = folder / f".{batch_id}.{uuid.uuid4().hex}.tmp"
             try:
-                temporary.write_bytes(text.encode())
+                temporary.write_bytes(content)
                 os.replace(temporary.path, target.path)  # noqa: PTH105 - UPath.replace is not atomic everywhere
             finally:
                 temporary.unlink(missing_ok=True)
         else:
-            target.write_bytes(text.encode())  # an object store shows an object when it is whole
+            target.write_bytes(content)  # an object store shows an object when it is whole
         return str(target)
 
     def pull(self, previous: Previous) -> Iterator[Delivery]:
-        """Each `<inbox>/*.jsonl` in the order of their names. A missing inbox holds nothing.
+        """Each `<inbox>/*.jsonl` and `*.csv` in the order of their names. A missing inbox holds nothing.
 
         Raises InputError naming a file that cannot be opened.
         """
         folder = UPath(self.inbox)
         if not folder.is_dir():
             return
-        for name in sorted(path.name for path in folder.iterdir() if path.suffix == ".jsonl" and path.is_file()):
+        suffixes = {".jsonl", ".csv"}
+        for name in sorted(
+            path.name for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()
+        ):
             if name.startswith("."):
                 continue
             delivery = read(_bytes(folder / name), source=name)
@@ -129,41 +114,10 @@ class FileChannel:
                 yield delivery
 
 
-def read(content: bytes, *, source: str, stream: str | None = None, complete: bool = True) -> Delivery:
-    """A delivery from its bytes: JSON lines in UTF-8, read leniently. source: the file's name, for messages.
-    stream: None for a file."""
-    lines: list[int] = []
-    values: dict[str, list[str | None]] = {name: [] for name in (*FIELDS, *OPTIONAL)}
-    unreadable = []
-    fields: set[str] = set()
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            unreadable.append(Unreadable(number, f"no JSON ({_shortly(str(error))}): {_excerpt(line)}"))
-            continue
-        if not isinstance(row, dict):
-            unreadable.append(Unreadable(number, f"JSON, but no object: {_excerpt(line)}"))
-            continue
-        lines.append(number)
-        if len(fields) < len(values):
-            fields.update(row.keys() & values.keys())
-        for name, column in values.items():
-            column.append(_text(row.get(name)))
-    sha256 = hashlib.sha256(content).hexdigest()
-    return Delivery(
-        batch_id=_batch_id(values["batch_id"], source),
-        source=source,
-        content=content,
-        sha256=sha256,
-        rows=pa.table({"line": lines, **values}, schema=RAW),
-        unreadable=tuple(unreadable),
-        fields=frozenset(fields),
-        stream=f"file-{sha256[:32]}" if stream is None else stream,
-        complete=complete,
-    )
+def check_batch_id(batch_id: str) -> None:
+    """Raises InputError when it cannot be a file's name."""
+    if not BATCH_ID.fullmatch(batch_id):
+        raise InputError(f"batch id {batch_id!r} is no file name; use letters, digits, '.', '_' and '-'")
 
 
 def _bytes(path: UPath) -> bytes:
@@ -172,28 +126,3 @@ def _bytes(path: UPath) -> bytes:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     return content
-
-
-def _text(value: Any) -> str | None:
-    """A JSON value as text; null stays null. Half a surrogate pair, legal in JSON alone, is spelled out."""
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
-
-
-def _batch_id(named: list[str | None], source: str) -> str:
-    counted = Counter(value for value in named if value)
-    usable = [(count, value) for value, count in counted.items() if _BATCH_ID.fullmatch(value)]
-    if not usable:
-        return PurePosixPath(source).stem
-    most = max(count for count, _ in usable)
-    return min(value for count, value in usable if count == most)
-
-
-def _excerpt(line: bytes) -> str:
-    return _shortly(repr(line.strip().decode(errors="replace")))
-
-
-def _shortly(text: str, length: int = 80) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -14,7 +14,12 @@ from upath import UPath
 from rerankops.annotation.channel import Delivery
 from rerankops.annotation.expectations import Finding, Validation
 
-RAW, READABLE, RECORD = "raw.jsonl", "reasons.md", "reasons.json"
+READABLE, RECORD = "reasons.md", "reasons.json"
+
+
+def raw_name(source: str) -> str:
+    """The name under which the bytes of a delivery are kept: its ending says how to read them."""
+    return "raw.csv" if source.lower().endswith(".csv") else "raw.jsonl"
 
 
 def dossier(delivery: Delivery, validation: Validation, *, when: datetime) -> dict[str, Any]:
@@ -28,19 +33,20 @@ def dossier(delivery: Delivery, validation: Validation, *, when: datetime) -> di
         "reasons": list(validation.reasons),
         "findings": [asdict(finding) for finding in validation.findings],
         "metrics": validation.metrics,
-        "raw": RAW,
+        "raw": raw_name(delivery.source),
+        "usable": 0 if validation.readable is None else validation.readable.num_rows,
     }
 
 
 def write(
     folder: str | os.PathLike[str], delivery: Delivery, validation: Validation, *, when: datetime
 ) -> dict[str, Any]:
-    """Writes raw.jsonl, reasons.md and reasons.json (last: the dossier is whole when it is there) and returns the
+    """Writes the raw file, reasons.md and reasons.json (last: the dossier is whole when it is there) and returns the
     dossier. folder: a folder or an fsspec URI, of this delivery's own."""
     document = dossier(delivery, validation, when=when)
     root = UPath(folder)
     root.mkdir(parents=True, exist_ok=True)
-    (root / RAW).write_bytes(delivery.content)
+    (root / raw_name(delivery.source)).write_bytes(delivery.content)
     (root / READABLE).write_bytes(readable(delivery, validation, when=when).encode())
     (root / RECORD).write_bytes(json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True).encode())
     return document
@@ -54,7 +60,8 @@ def readable(delivery: Delivery, validation: Validation, *, when: datetime) -> s
         f"# Quarantined: {_plain(delivery.source)}",
         "",
         f"Batch {_plain(delivery.batch_id)}, {when.astimezone(UTC):%Y-%m-%d %H:%M} UTC, SHA-256 `{delivery.sha256}`.",
-        f"Nothing of it entered the judgments. The file as it came is `{RAW}`; correct it and deliver it again.",
+        f"Nothing of it entered the judgments. The file as it came is `{raw_name(delivery.source)}`; correct it and "
+        "deliver it again, or decide with `rerankops quarantine release` (its usable rows) or `reject`.",
         *_section("Reasons", critical),
         *_section("Also noticed", warnings),
         "",

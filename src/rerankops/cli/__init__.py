@@ -12,11 +12,11 @@ from typing import NoReturn
 
 import typer
 
-from rerankops.cli import loop, search, showing
+from rerankops.cli import annotators, feedback, gate, gold, imports, loop, quarantine, search, showing, teacher
 from rerankops.errors import RerankopsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for part in (loop, search, showing):
+for part in (loop, annotators, feedback, gate, quarantine, search, showing, teacher, gold, imports):
     app.add_typer(part.app)
 
 

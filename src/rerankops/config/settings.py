@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 SignalName = Literal["reciprocal_rank", "bm25", "cosine", "maxsim", "cross_encoder"]
 Backend = Literal["embedded", "elasticsearch"]
@@ -38,6 +39,10 @@ class QueryLogFields(Section):
     shown_passage_ids: str | None
     clicked_passage_ids: str | None
     feedback: str | None
+    user_group: str | None
+    preferred_passage_id: str | None
+    ranker: str | None
+    randomised: str | None
 
 
 class QueryLogSettings(Section):
@@ -66,6 +71,31 @@ class ElasticsearchSettings(Section):
     search_concurrency: Count
 
 
+class LlmSettings(Section):
+    url: str | None
+    model: str | None
+    timeout: Annotated[float, Field(gt=0)]
+    retries: Annotated[int, Field(ge=0)]
+    max_wait: Annotated[float, Field(gt=0)]
+    concurrency: Count
+    max_tokens: Count
+    seed: int
+    request_budget: Count | None
+    token_budget: Count | None
+    extra: dict[str, Any] | None
+
+    @model_validator(mode="after")
+    def _extra_replaces_no_question(self) -> LlmSettings:
+        taken = sorted({"model", "messages", "stream", "n"} & set(self.extra or {}))
+        if taken:
+            raise ValueError(f"llm.extra may not have {taken[0]!r}: what is asked and how is set by the steps")
+        return self
+
+    def identity(self) -> dict[str, object]:
+        """What changes answers; how patiently they are asked for does not."""
+        return self.model_dump(include={"model", "max_tokens", "seed", "extra"})
+
+
 class StratumSettings(Section):
     name: str
     share: Share
@@ -77,7 +107,6 @@ class QuerySettings(Section):
     max_characters: Count
     near_duplicate_threshold: Share
     gold_distance_threshold: Share
-    sample_size: Count
     phone_region: str
     strata: tuple[StratumSettings, ...]
 
@@ -130,22 +159,194 @@ class RetrievalSettings(Section):
     recall_sample: Count
 
 
+class SelectionShares(Section):
+    random: Share
+    uncertainty: Share
+    disagreement: Share
+    diversity: Share
+
+    @model_validator(mode="after")
+    def _all_is_shared_out(self) -> SelectionShares:
+        total = self.random + self.uncertainty + self.disagreement + self.diversity
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"annotation.selection.shares sum to {total:g}, they must sum to 1")
+        return self
+
+
+class SelectionSettings(Section):
+    budget_tasks: Count
+    pool_queries: Count
+    shares: SelectionShares
+    frequency_exponent: Annotated[float, Field(ge=0, le=1)]
+    near_duplicate_cosine: Annotated[float, Field(gt=0)]
+
+
 class AnnotationSettings(Section):
+    selection: SelectionSettings
     candidates_per_query: Count
     annotators_per_task: Count
     control_share: Share
+    channel: Literal["files", "label_studio"]
     outbox: str
     inbox: str
+    outbox_format: Literal["jsonl", "csv"]
     min_control_accuracy: Share
     min_completeness: Share
+    min_completeness_left: Share
+    min_query_completeness: Share
+    max_set_aside_share: Share
+    min_median_seconds: Annotated[float, Field(ge=0)]
     positive_share: tuple[Share, Share]
-    dawid_skene_iterations: Count
+    grade_drift: tuple[Share, Share]
 
     @model_validator(mode="after")
-    def _positive_share_is_an_interval(self) -> AnnotationSettings:
-        low, high = self.positive_share
-        if low > high:
-            raise ValueError(f"annotation.positive_share must be [lowest, highest]; it is [{low:g}, {high:g}]")
+    def _two_numbers_are_an_interval(self) -> AnnotationSettings:
+        for name in ("positive_share", "grade_drift"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"annotation.{name} must be [lowest, highest]; it is [{low:g}, {high:g}]")
+        return self
+
+    @model_validator(mode="after")
+    def _the_budget_can_be_spent(self) -> AnnotationSettings:
+        budget, pool = self.selection.budget_tasks, self.selection.pool_queries
+        if budget < self.candidates_per_query:
+            raise ValueError(
+                f"annotation.selection.budget_tasks is {budget}, below candidates_per_query {self.candidates_per_query}: "
+                "not one query could be asked"
+            )
+        if pool * self.candidates_per_query < budget:
+            raise ValueError(
+                f"annotation.selection.pool_queries is {pool}; {self.candidates_per_query} tasks each do not fill "
+                f"budget_tasks {budget}"
+            )
+        return self
+
+
+class AdjudicationSettings(Section):
+    method: Literal["dawid_skene", "majority", "mean"]
+    iterations: Count
+    prior_answers: Annotated[float, Field(ge=0)]
+    careless_kappa: Annotated[float, Field(gt=-1, lt=1)]
+    careless_certainty: Annotated[float, Field(ge=0.5, lt=1)]
+    min_answers: Count
+    contested_confidence: Share
+    contested_spread: Count
+    contested_entropy: Annotated[float, Field(ge=0, le=2)]
+    batch_size: Count
+    adjudicators: tuple[str, ...]
+    adjudicator_confidence: Annotated[float, Field(gt=0.25, le=1)]
+
+
+class GoldSettings(Section):
+    questions_per_stratum: Count
+    annotators_per_question: Annotated[int, Field(ge=2)]
+    candidates_per_question: Count
+    passage_agreement: Share
+    discordance: Annotated[float, Field(gt=0, le=1)]
+    power: Annotated[float, Field(ge=0.5, lt=1)]
+
+
+class ImportSettings(Section):
+    confidence: Share
+    negative_confidence: Share
+    unmatched: Literal["train", "drop"]
+
+
+class QualitySettings(Section):
+    max_empty_share: Share
+    max_unusable_share: Share
+    max_time_fault_share: Share
+    min_leg_share: Share
+    max_lost_gold_share: Share
+
+
+class GroupWeight(Section):
+    group: str
+    weight: Annotated[float, Field(ge=0)]
+
+
+class FeedbackSettings(Section):
+    window_days: Annotated[float, Field(gt=0)] | None
+    max_queries: Count | None
+    max_rank: Annotated[int, Field(ge=2)]
+    harvest_days: Annotated[float, Field(gt=0)]
+    min_rank_impressions: Count
+    max_interval_ratio: Annotated[float, Field(gt=1)]
+    bootstrap_samples: Annotated[int, Field(ge=20)]
+    min_propensity: Annotated[float, Field(gt=0, le=1)]
+    min_impressions: Count
+    click_rates: tuple[Rate, Rate, Rate, Rate]
+    click_concentration: Annotated[float, Field(gt=0)]
+    min_anchors: Count
+    like_clicks: Annotated[float, Field(ge=0)]
+    dislike_skips: Annotated[float, Field(ge=0)]
+    correction_clicks: Annotated[float, Field(ge=0)]
+    min_reactions: Count
+    min_certainty: Annotated[float, Field(ge=0.5, lt=1)]
+    group_weights: tuple[GroupWeight, ...]
+
+    @model_validator(mode="after")
+    def _rates_rise_and_groups_are_distinct(self) -> FeedbackSettings:
+        if list(self.click_rates) != sorted(self.click_rates):
+            raise ValueError(
+                f"feedback.click_rates must rise from grade 0 to grade 3; they are {list(self.click_rates)}"
+            )
+        names = [weight.group for weight in self.group_weights]
+        if len(set(names)) != len(names):
+            raise ValueError(f"feedback.group_weights must name each group once; they name {names}")
+        return self
+
+
+class OriginWeights(Section):
+    human: Share
+    imported: Share
+    feedback: Share
+    teacher: Share
+
+
+class TeacherSettings(Section):
+    language: Literal["auto", "zh", "en"]
+    batch_size: Annotated[int, Field(ge=1, le=20)]
+    max_passage_characters: Count
+    sample_size: Count
+    min_pairs: Annotated[int, Field(ge=20)]
+    min_confidence: Share
+    min_kappa: Annotated[float, Field(ge=-1, le=1)]
+    max_ungraded_share: Share
+    bootstrap_samples: Annotated[int, Field(ge=200)]
+    queries: Count
+    candidates_per_query: Count
+    grade_untrusted: bool
+    seed: int
+
+    def identity(self) -> dict[str, object]:
+        """What changes the grade of a pair."""
+        return self.model_dump(include={"language", "batch_size", "max_passage_characters"})
+
+
+class LabelStudioSettings(Section):
+    url: str | None
+    ca_certs: str | None
+    airflow_connection: str | None
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
+    title_prefix: Annotated[str, Field(pattern=r"^[\w.-]([\w. -]{0,28}[\w.-])?$")]
+    language: Literal["zh", "en"]
+    deadline_days: Annotated[float, Field(gt=0)]
+    open_days: Annotated[float, Field(gt=0)]
+    import_size: Count
+    page_size: Annotated[int, Field(ge=1, le=1000)]
+    request_timeout: Annotated[float, Field(gt=0)]
+    retries: Annotated[int, Field(ge=0)]
+    max_backoff: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _open_until_the_deadline(self) -> LabelStudioSettings:
+        if self.open_days < self.deadline_days:
+            raise ValueError(
+                f"label_studio.open_days is {self.open_days:g}, below deadline_days {self.deadline_days:g}: a project "
+                "would no longer be pulled when its deadline comes"
+            )
         return self
 
 
@@ -168,6 +369,7 @@ class TrainingSettings(Section):
     false_negative_margin: Share
     dev_share: Annotated[float, Field(gt=0, lt=1)]
     min_groups: Count
+    origin_weights: OriginWeights
     shuffle_labels_seed: int | None
 
 
@@ -208,6 +410,8 @@ class PromotionSettings(Section):
     max_latency_ms: Annotated[float, Field(gt=0)] | None
     blend_alpha: Share
     max_missing_share: Share
+    smallest_effect: Share
+    gold_error_budget: Annotated[float, Field(ge=0)]
 
 
 class RegistrySettings(Section):
@@ -221,10 +425,18 @@ class Settings(Section):
     sources: SourceSettings
     query_log: QueryLogSettings
     elasticsearch: ElasticsearchSettings
+    llm: LlmSettings
     queries: QuerySettings
     encoder: EncoderSettings
     retrieval: RetrievalSettings
     annotation: AnnotationSettings
+    adjudication: AdjudicationSettings
+    label_studio: LabelStudioSettings
+    gold: GoldSettings
+    imports: ImportSettings
+    quality: QualitySettings
+    feedback: FeedbackSettings
+    teacher: TeacherSettings
     training: TrainingSettings
     scoring: ScoringSettings
     reader: ReaderSettings

@@ -68,8 +68,19 @@ def verdict_ref(delivery: Address) -> str:
 
 
 def channel(context: Context) -> Channel:
-    """Where the settings send batches."""
-    return FileChannel(context.settings.annotation.outbox, context.settings.annotation.inbox)
+    """Where the settings send batches. Raises SettingsError when that is no place."""
+    settings, workspace = context.settings.annotation, context.workspace
+    if settings.channel == "files":
+        return FileChannel(settings.outbox, settings.inbox, settings.outbox_format)
+    from rerankops.annotation.label_studio import Connection, LabelStudioChannel
+
+    streams = {name.split("/", 1)[1]: workspace.require(name, "") for name in workspace.refs(STREAMS)}
+    return LabelStudioChannel(
+        context.label_studio or Connection.configured(context.settings.label_studio),
+        context.settings.label_studio,
+        settings.annotators_per_task,
+        waiting=[name for name, address in streams.items() if not workspace.manifest(address).counts["complete"]],
+    )
 
 
 def _store(context: Context, delivery: Delivery) -> Address:

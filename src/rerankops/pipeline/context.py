@@ -19,6 +19,7 @@ from rerankops.records import Record
 from rerankops.workspace import Address, Workspace
 
 if TYPE_CHECKING:
+    from rerankops.annotation.label_studio import Connection as LabelStudioConnection
     from rerankops.elastic import Cluster, Connection
 
 log = logging.getLogger("rerankops")
@@ -34,6 +35,8 @@ class Context:
     workspace: Workspace
     connection: Connection | None = None
     """To Elasticsearch, when it does not come from the settings and the environment but from Airflow."""
+    label_studio: LabelStudioConnection | None = None
+    """To Label Studio, the same."""
 
     def elasticsearch(self) -> Cluster:
         """The cluster that the settings name, a context manager. Raises SettingsError when they name none."""

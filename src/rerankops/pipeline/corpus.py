@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rerankops.pipeline.context import Context, step
+from rerankops.pipeline.gold_sets import FROZEN, asked, find
 from rerankops.queries.sources import read_corpus, read_gold
 from rerankops.records import GoldQuestion, Passage
 from rerankops.workspace import Address, Workspace, digest
@@ -35,12 +36,20 @@ def load_corpus(context: Context) -> Address:
 
 @step
 def load_gold(context: Context) -> Address:
-    """Freezes sources.gold and points `gold` at it. The same questions give the same address."""
-    questions = read_gold(context.settings.sources.gold or "")
-    address = context.workspace.publish(
-        GoldQuestion, questions, step="load_gold", counts={"gold_questions": questions.num_rows}
-    )
-    context.workspace.point(GOLD, address)
+    """Freezes sources.gold, a file or a frozen set (`frozen:NAME`, `frozen:NAME@2`), and points `gold` at it.
+
+    The same questions of a file, the same version of a set, give the same address.
+    """
+    workspace, source = context.workspace, context.settings.sources.gold or ""
+    if source.startswith(FROZEN):
+        _, _, frozen = find(workspace, source.removeprefix(FROZEN))
+        address = context.table(GoldQuestion, lambda: asked(workspace, frozen), step="load_gold", inputs=[frozen])
+    else:
+        questions = read_gold(source)
+        address = workspace.publish(
+            GoldQuestion, questions, step="load_gold", counts={"gold_questions": questions.num_rows}
+        )
+    workspace.point(GOLD, address)
     return address
 
 

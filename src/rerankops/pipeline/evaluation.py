@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from rerankops.pipeline.queries import search
 from rerankops.pipeline.training import Plan, leaks, read_plan
 from rerankops.records import SYSTEMS, Candidate, GoldQuestion, Passage, PromotionDecision, Rule
 from rerankops.workspace import Address
+
+COMPARISONS = "comparisons"
+"""References: every evaluation made, since each spends some of its gold questions' error budget."""
 
 
 @step
@@ -61,9 +65,11 @@ def evaluate(context: Context, plan: Address, contenders: Address, candidates: A
         write_json(folder / "ladder.json", steps)
         return {"gold_questions": gold.num_rows, "systems": len(measured)}
 
-    return context.workspace.publish_folder(
+    evaluation = context.workspace.publish_folder(
         "evaluations", build, step="evaluate", inputs=[plan, contenders, candidates]
     )
+    _count(context, evaluation)
+    return evaluation
 
 
 @step
@@ -84,6 +90,7 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
         measured = read_outcomes(context, evaluation)
         values = aligned(measured, gold, settings.promotion.primary_metric)
         fits = context.workspace.read_document(contenders)["fits"]
+        _count(context, evaluation)
         with context.workspace.local_folder(evaluation) as folder:
             rows = read_json(folder / "ladder.json")["systems"]
         decision = gate(
@@ -98,6 +105,7 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
                 champion_now=current.version if current else None,
                 blend_p_value=max(fit["p_value"] for fit in fits.values()),
                 latency_ms={row["name"]: row["milliseconds_per_query"] for row in rows},
+                comparisons_before=comparisons_before(context, evaluation),
             ),
             settings.promotion,
             bootstrap_samples=settings.evaluation.bootstrap_samples,
@@ -114,7 +122,28 @@ def read_decision(context: Context, decision: Address) -> PromotionDecision:
     rules = tuple(
         Rule(**{**rule, "interval": tuple(rule["interval"]) if rule["interval"] else None}) for rule in stored["rules"]
     )
-    return PromotionDecision(stored["promote"], stored["system"], rules, tuple(stored["reasons"]))
+    cannot_tell = stored.get("cannot_tell", False)
+    return PromotionDecision(stored["promote"], stored["system"], rules, tuple(stored["reasons"]), cannot_tell)
+
+
+def comparisons_before(context: Context, evaluation: Address) -> float:
+    """Other evaluations on these gold questions; on another version they count by the share that it had of them."""
+
+    @cache
+    def questions(gold: Address) -> frozenset[str]:
+        return frozenset(context.workspace.read(gold, GoldQuestion)["text"].to_pylist())
+
+    def gold_of(other: Address) -> Address:
+        plan: Address = context.workspace.read_document(context.workspace.manifest(other).inputs[0])["gold"]
+        return plan
+
+    now = questions(gold_of(evaluation))
+    others = {context.workspace.require(name, "") for name in context.workspace.refs(COMPARISONS)} - {evaluation}
+    return sum(len(now & questions(gold_of(other))) / max(1, len(now)) for other in sorted(others))
+
+
+def _count(context: Context, evaluation: Address) -> None:
+    context.workspace.point(f"{COMPARISONS}/{evaluation.split('/')[1]}", evaluation)
 
 
 def read_outcomes(context: Context, evaluation: Address) -> dict[str, pa.Table]:

@@ -58,14 +58,16 @@ def collect(context: Context, tell: Tell, *, since: str | None = None, until: st
         return None
     tell("distil queries")
     distilled = queries.distil_queries(events, context=context)
-    tell("sample by stratum")
-    sample = queries.sample_queries(distilled, context=context)
-    if sample is None:
+    tell("draw a pool by stratum")
+    pool = queries.sample_queries(distilled, context=context)
+    if pool is None:
         return None
     tell("retrieve candidates")
-    candidates = queries.retrieve_candidates(sample, context=context)
+    candidates = queries.retrieve_candidates(pool, context=context)
+    tell("choose what to label")
+    selected = batches.select_queries(pool, candidates, context=context)
     tell("make the batch")
-    batch = batches.make_annotation_batch(sample, candidates, context=context)
+    batch = batches.make_annotation_batch(selected, candidates, context=context)
     tell("send it")
     channels.send_batch(batch, context=context)
     return batch

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from rerankops.config import EncoderSettings
 from rerankops.pipeline.context import Context, log
-from rerankops.records import Candidate, Passage
+from rerankops.records import Passage
 from rerankops.workspace import Address
 
 if TYPE_CHECKING:
@@ -44,6 +44,15 @@ class Ranking:
     rows: pa.Table
     milliseconds: float
     pairs_scored: int
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """rows: query_id, passage_id, rank, score (records.RankedCandidate). version: the champion's in the registry; None
+    when there is no champion and the order is that of retrieval."""
+
+    rows: pa.Table
+    version: int | None
 
 
 def registry(context: Context) -> Registry:
@@ -145,19 +154,13 @@ def with_logits(model: Any, pool: Pool, rows: np.ndarray[Any, np.dtype[np.bool_]
     )
 
 
-def incumbent_order(context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str]) -> pa.Table:
-    """records.Candidate with `rank` as the incumbent would order them."""
+def incumbent_ranking(context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str]) -> Incumbent:
+    """Candidates as the incumbent orders them. texts: query_id to text, of every query that has candidates."""
+    from rerankops.scoring.ranker import rank_by
+
     current = champion(context)
     if current is None:
-        return candidates
+        return Incumbent(rank_by(candidates), None)
     log.info("ordered by the champion, version %s", current.version)
     found = pool(context, index, candidates, texts, encoder=context.settings.encoder)
-    ranking = rank_with(context, current.ranker_address, found)
-    order = pl.DataFrame(pl.from_arrow(ranking.rows)).select("query_id", "passage_id", "rank")
-    return Candidate.conform(
-        pl.DataFrame(pl.from_arrow(candidates))
-        .drop("rank")
-        .join(order, on=["query_id", "passage_id"])
-        .select(Candidate.columns)
-        .to_arrow()
-    )
+    return Incumbent(rank_with(context, current.ranker_address, found).rows, int(current.version))

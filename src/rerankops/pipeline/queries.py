@@ -12,18 +12,23 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rerankops.annotation.selection import POOL, RANDOM
 from rerankops.config import QuerySettings
 from rerankops.errors import SettingsError
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD, INDEX
+from rerankops.pipeline.gold_sets import protected_questions
 from rerankops.pipeline.index import open_index
+from rerankops.queries.distilling import distil
 from rerankops.queries.logs import open_log
-from rerankops.queries.normalise import clusters, identify, near_to, similar_pairs, stratum_of
+from rerankops.queries.normalise import identify, near_to
 from rerankops.queries.privacy import redact
-from rerankops.queries.sampling import stratified_sample
-from rerankops.records import Candidate, GoldQuestion, Query, QueryEvent
+from rerankops.queries.sampling import stratified_pool
+from rerankops.records import Candidate, Query, QueryEvent, SelectedQuery
 from rerankops.workspace import Address
 
+SAMPLES = "samples"
+"""References, one a batch that is out: its queries."""
 EVENTS = "events"
 """Reference: the newest events dealt with."""
 PULLS = "pulls"
@@ -105,83 +110,74 @@ def distil_queries(context: Context, events: Address) -> Address:
     gold = context.workspace.require(GOLD, "run refresh_corpus_index first; it freezes the gold questions")
 
     def make() -> tuple[pa.Table, dict[str, float]]:
-        frame = pl.DataFrame(pl.from_arrow(context.workspace.read(events, QueryEvent))).drop_nulls("query_id")
-        identified = identify(frame["text"], settings)
-        wordings = (
-            frame.with_columns(normal=identified["normal"])
-            .group_by("query_id", "normal")
-            .agg(
-                frequency=pl.len().cast(pl.Int64),
-                first_seen=pl.col("issued_at").min(),
-                last_seen=pl.col("issued_at").max(),
-            )
-            .sort("query_id")
-        )
-        known = wordings.select(id="query_id", normal="normal")
-        leaks = near_to(known, gold_texts(context, gold), threshold=settings.gold_distance_threshold)
-        pairs = similar_pairs(known, known, threshold=settings.near_duplicate_threshold)
-        component = clusters(wordings["query_id"].to_list(), pairs)
-        merged = (
-            wordings.with_columns(
-                cluster=pl.col("query_id").replace_strict(component, return_dtype=pl.Int64),
-                leak=pl.col("query_id").is_in(list(leaks)),
-            )
-            .sort(["cluster", "frequency", "normal"], descending=[False, True, False])
-            .group_by("cluster", maintain_order=True)
-            .agg(
-                pl.col("query_id", "normal").first(),
-                pl.col("frequency").sum(),
-                pl.col("first_seen").min(),
-                pl.col("last_seen").max(),
-                pl.col("leak").any(),
-            )
-        )
-        kept = merged.filter(~pl.col("leak")).with_columns(
-            text=pl.col("normal"), stratum=stratum_of(pl.col("normal"), settings.strata)
-        )
-        counts: dict[str, float] = {
-            "events": frame.height,
-            "queries": kept.height,
-            "near_duplicates": wordings.height - merged.height,
-            "near_gold": merged.height - kept.height,
-        }
-        return kept.select(Query.columns).sort("query_id").to_arrow(), counts
+        frame = pl.DataFrame(pl.from_arrow(context.workspace.read(events, QueryEvent)))
+        kept, counts = distil(frame, gold_texts(context, gold), settings)
+        return kept.to_arrow(), counts
 
     return context.table(Query, make, step="distil_queries", inputs=[events, gold], settings=settings)
 
 
 @step
 def sample_queries(context: Context, queries: Address) -> Address | None:
-    """The queries of a batch: a share for each stratum, those of earlier batches left out. None when none are left.
+    """The pool that a batch is chosen from, records.SelectedQuery: a share for each stratum, frequent queries more
+    often, those of earlier batches left out. None when none are left.
 
-    The address leaves earlier batches out on purpose: on the same queries, the sample that was drawn first stands.
+    In it is the batch's random share, with the probability of each query that was drawn; see stratified_pool.
+    The address leaves earlier batches out on purpose: on the same queries, the pool that was drawn first stands.
     """
-    settings = context.settings.queries
+    settings, selection = context.settings.queries, context.settings.annotation.selection
+    at_random = int(selection.budget_tasks * selection.shares.random + 1e-9)
+    sizes = {
+        "pool": selection.pool_queries,
+        "random": at_random // context.settings.annotation.candidates_per_query,
+        "seed": context.settings.training.seed,
+    }
 
     def make() -> tuple[pa.Table, dict[str, float]]:
         frame = pl.DataFrame(pl.from_arrow(context.workspace.read(queries, Query)))
         asked = _asked_before(context, settings.near_duplicate_threshold, frame)
         fresh = frame.filter(~pl.col("query_id").is_in(list(asked)))
-        shares = {stratum.name: stratum.share for stratum in settings.strata}
-        sample = stratified_sample(fresh, shares, size=settings.sample_size, seed=context.settings.training.seed)
-        counts: dict[str, float] = {"asked_before": frame.height - fresh.height, "sampled": sample.height}
-        counts |= {f"sampled_{name}": number for name, number in sorted(sample.group_by("stratum").len().iter_rows())}
-        return sample.select(Query.columns).to_arrow(), counts
+        pool = stratified_pool(
+            fresh,
+            {stratum.name: stratum.share for stratum in settings.strata},
+            size=sizes["pool"],
+            random=sizes["random"],
+            seed=[sizes["seed"], int(queries.split("/")[1][:8], 16)],  # draws of different pulls are independent
+        )
+        counts: dict[str, float] = {"asked_before": frame.height - fresh.height, "sampled": pool.height}
+        counts |= {f"sampled_{name}": number for name, number in sorted(pool.group_by("stratum").len().iter_rows())}
+        drawn = pl.col("inclusion_probability").is_not_null()
+        said = pool.with_columns(chosen_for=pl.when(drawn).then(pl.lit(RANDOM)).otherwise(pl.lit(POOL)))
+        return said.select(SelectedQuery.columns).to_arrow(), counts
 
-    address = context.table(
-        Query, make, step="sample_queries", inputs=[queries], settings=[settings, context.settings.training.seed]
-    )
+    address = context.table(SelectedQuery, make, step="sample_queries", inputs=[queries], settings=[settings, sizes])
     if not context.workspace.manifest(address).rows:
         log.info("sample_queries: everything was asked before")
-        _deal_with(context, queries)
+        _deal_with(context, address)
         return None
     return address
 
 
-def mark_asked(context: Context, sample: Address) -> None:
-    """Remembers that a sample is out: its queries are not drawn again, and the next pull starts after its events."""
-    context.workspace.point(f"samples/{sample.split('/')[1]}", sample)
-    _deal_with(context, context.workspace.manifest(sample).inputs[0])
+def mark_asked(context: Context, selected: Address) -> None:
+    """Remembers that a batch is out: its queries are not drawn again, and the next pull starts after its events.
+
+    Those of the pool that were not chosen may be drawn again as soon as a pull brings them again.
+    """
+    context.workspace.point(f"{SAMPLES}/{selected.split('/')[1]}", selected)
+    _deal_with(context, selected)
+
+
+def asked_queries(context: Context) -> pl.DataFrame:
+    """The queries of all batches that are out, each once: columns of records.Query."""
+    earlier = [context.workspace.require(name, "") for name in context.workspace.refs(SAMPLES)]
+    tables = [pl.DataFrame(pl.from_arrow(read_queries(context, address))) for address in earlier]
+    return pl.concat([pl.DataFrame(pl.from_arrow(Query.empty())), *tables]).unique("query_id").sort("query_id")
+
+
+def read_queries(context: Context, address: Address) -> pa.Table:
+    """records.Query at an address, or the same columns of a records.SelectedQuery."""
+    record = SelectedQuery if address.split("/")[0] == SelectedQuery.name else Query
+    return context.workspace.read(address, record).select(Query.columns)
 
 
 @step
@@ -191,7 +187,7 @@ def retrieve_candidates(context: Context, queries: Address, index: Address | Non
     retrieval = context.settings.retrieval
 
     def make() -> tuple[pa.Table, dict[str, float]]:
-        table = context.workspace.read(queries, Query)
+        table = read_queries(context, queries)
         found = search(context, index, table["query_id"].to_pylist(), table["text"].to_pylist())
         return found, {"queries": table.num_rows, "candidates": found.num_rows}
 
@@ -209,28 +205,41 @@ def search(context: Context, index: Address, query_ids: list[str], texts: list[s
 
 
 def gold_texts(context: Context, gold: Address) -> pl.DataFrame:
-    """Columns id and normal of the gold questions."""
-    questions = context.workspace.read(gold, GoldQuestion)
-    normal = identify(pl.Series(questions["text"].to_pylist(), dtype=pl.String), context.settings.queries)["normal"]
-    return pl.DataFrame({"id": questions["question_id"].to_pylist(), "normal": normal})
+    """Columns id and normal of the gold questions, those of a frozen set that are no longer asked among them."""
+    questions = protected_questions(context.workspace, gold)
+    normal = identify(questions["text"], context.settings.queries)["normal"]
+    return questions.select(id="question_id").with_columns(normal=normal)
+
+
+def pulled_events(context: Context, days: float | None = None) -> tuple[list[Address], datetime | None]:
+    """The pulls dealt with, in order of their addresses, and where the last `days` before the newest event begin.
+
+    An event may be in several pulls. Those that end before that moment are left out. days: None is all, from None on.
+    """
+    pulls = _pulls(context)
+    begin = _back(max(pull.mark for pull in pulls), days * 24) if pulls and days is not None else None
+    return sorted({pull.events for pull in pulls if begin is None or pull.latest >= begin}), begin
 
 
 def _asked_before(context: Context, threshold: float, frame: pl.DataFrame) -> set[str]:
-    earlier = [context.workspace.ref(name) for name in context.workspace.refs("samples")]
-    tables = [pl.DataFrame(pl.from_arrow(context.workspace.read(address, Query))) for address in earlier if address]
-    if not tables:
-        return set()
-    known = pl.concat(tables).unique("query_id").select(id="query_id", normal="text")
-    return near_to(frame.select(id="query_id", normal="text"), known, threshold=threshold)
+    known = asked_queries(context).select(id="query_id", normal="text")
+    return near_to(frame.select(id="query_id", normal="text"), known, threshold=threshold) if known.height else set()
 
 
 def _redacted(page: pa.Table, settings: QuerySettings) -> pl.DataFrame:
     """records.QueryEvent of a page of raw events."""
     redacted = redact(pl.Series(page["text"].to_pylist(), dtype=pl.String), region=settings.phone_region)
     identified = identify(redacted["text"], settings)
+    groups = pl.Series(page["user_group"].unique().drop_null().to_pylist(), dtype=pl.String)
+    clean = redact(groups, region=settings.phone_region)["text"]  # a log may put anything where a segment belongs
     return (
         pl.DataFrame(pl.from_arrow(page))
-        .with_columns(text=redacted["text"], redactions=redacted["redactions"], query_id=identified["query_id"])
+        .with_columns(
+            text=redacted["text"],
+            redactions=redacted["redactions"],
+            query_id=identified["query_id"],
+            user_group=pl.col("user_group").replace_strict(groups, clean, return_dtype=pl.String),
+        )
         .select(QueryEvent.columns)
     )
 
@@ -246,10 +255,18 @@ def _known(context: Context, pulls: list[_Pull], begin: datetime | None) -> set[
     return known
 
 
-def _deal_with(context: Context, queries: Address) -> None:
-    """Remembers the pull that `queries` were distilled from: the next one leaves its events out."""
+def dealt_with(context: Context) -> list[Address]:
+    """The events of every pull dealt with, sorted by address."""
+    return sorted({pull.events for pull in _pulls(context)})
+
+
+def _deal_with(context: Context, selected: Address) -> None:
+    """Remembers the pull that a pool, or what was chosen from it, comes from: the next one leaves its events out."""
     workspace, pulls = context.workspace, _pulls(context)
-    this = _pull(context, workspace.manifest(queries).inputs[0])
+    manifest = workspace.manifest(selected)
+    while manifest.step != "distil_queries":
+        manifest = workspace.manifest(manifest.inputs[0])
+    this = _pull(context, manifest.inputs[0])
     named = set(workspace.refs(PULLS))
     for pull in (*pulls, this):
         if pull.name not in named:

@@ -21,16 +21,30 @@ import pyarrow.compute as pc
 from rerankops.errors import InputError
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import GOLD, INDEX
+from rerankops.pipeline.feedback import PREFERENCES
+from rerankops.pipeline.imports import outside_passages
 from rerankops.pipeline.incumbent import Pool, champion, pool, rank_with, scorer, with_logits
 from rerankops.pipeline.judgments import JUDGMENTS
 from rerankops.pipeline.queries import gold_texts, search
 from rerankops.queries.normalise import near_to
-from rerankops.records import Candidate, Judgment, Passage, TrainingGroup
+from rerankops.records import Candidate, Judgment, Passage, Preference, TrainingGroup
 from rerankops.workspace import Address
 
 _DECIDING = ("queries", "encoder", "retrieval", "training", "scoring", "reader", "evaluation", "promotion")
 """The sections of the settings that a retraining's result depends on."""
-_OWN = ("workspace", "registry", "sources", "query_log", "elasticsearch", "annotation")
+_OWN = (
+    "workspace",
+    "registry",
+    "sources",
+    "query_log",
+    "elasticsearch",
+    "annotation",
+    "gold",
+    "imports",
+    "llm",
+    "teacher",
+    "feedback",
+)
 """The sections that say where a step runs and what it talks to: never frozen."""
 
 
@@ -40,6 +54,7 @@ class Plan:
 
     address: Address
     judgments: Address
+    preferences: Address | None
     gold: Address
     index: Address
     champion_version: str | None
@@ -68,12 +83,17 @@ def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None
         workspace.require(INDEX, "run refresh_corpus_index first; there is no index to retrieve from"),
     ]
 
+    preferences = workspace.ref(PREFERENCES)
+    if preferences and workspace.manifest(preferences).rows:
+        inputs.append(preferences)
+
     def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
         current = champion(context)
         return {
             "judgments": inputs[0],
             "gold": inputs[1],
             "index": inputs[2],
+            "preferences": inputs[3] if len(inputs) > 3 else None,
             "champion_version": current.version if current else None,
             "champion_ranker": current.ranker_address if current else None,
             "settings": frozen.model_dump(mode="json"),
@@ -95,6 +115,7 @@ def read_plan(context: Context, plan: Address) -> Plan:
     return Plan(
         plan,
         document["judgments"],
+        document.get("preferences"),
         document["gold"],
         document["index"],
         document["champion_version"],
@@ -135,16 +156,20 @@ def build_training_groups(context: Context, plan: Address, candidates: Address) 
             order = rank_by(workspace.read(candidates, Candidate))
         else:
             order = rank_with(planned.context, planned.champion_ranker, judged_pool(planned, candidates)).rows
+        corpus = workspace.read(planned.corpus, Passage)
+        outside = outside_passages(workspace, planned.judgments, corpus)
         groups, counts = build_groups(
             labels(planned),
             order,
-            workspace.read(planned.corpus, Passage),
+            pa.concat_tables([corpus, outside]),
             negatives_per_positive=training.negatives_per_positive,
             hard_negative_depth=training.hard_negative_depth,
             false_negative_margin=training.false_negative_margin,
             dev_share=training.dev_share,
             seed=training.seed,
             gold_query_ids=leaks(planned),
+            outside=frozenset(outside["passage_id"].to_pylist()),
+            least_of_people=training.min_groups,
         )
         if groups.num_rows < training.min_groups:
             raise InputError(
@@ -191,19 +216,21 @@ def train_cross_encoder(context: Context, plan: Address, groups: Address) -> Add
 @step
 def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Address, model: Address) -> Address:
     """The two contenders: tuned fusion (no cross-encoder; fitted on every judged query) and the challenger (the fusion
-    and the cross-encoder's logit, fitted on development queries, which it was not trained on). A document with their
-    addresses and how well each fits."""
+    and the cross-encoder's logit, fitted on development queries, which it was not trained on). Where people judged
+    min_groups queries, both are fitted on people's judgments alone. A document with their addresses and how well each
+    fits."""
     planned = read_plan(context, plan)
     settings = planned.context.settings
 
     def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
         from rerankops.scoring import blend
         from rerankops.scoring.ranker import Ranker
+        from rerankops.training.groups import of_people
 
         workspace = context.workspace
         chosen = pl.DataFrame(pl.from_arrow(workspace.read(groups, TrainingGroup))).select("query_id", "split")
         grades = (
-            pl.DataFrame(pl.from_arrow(labels(planned)))
+            pl.DataFrame(pl.from_arrow(of_people(labels(planned), least=settings.training.min_groups)))
             .join(chosen, on="query_id")
             .select("query_id", "passage_id", "grade", "split", weight="confidence")
         )
@@ -247,14 +274,28 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
 
 
 def labels(planned: Plan) -> pa.Table:
-    """The plan's judgments; shuffled within each query when the plan is a negative control."""
-    judgments = planned.context.workspace.read(planned.judgments, Judgment)
-    seed = planned.context.settings.training.shuffle_labels_seed
-    if seed is None:
-        return judgments
+    """What the plan's judgments and preferences teach; shuffled within each query when it is a negative control."""
     from rerankops.training.groups import shuffle_labels
 
-    return shuffle_labels(judgments, seed)
+    judgments = taken_in(planned)
+    seed = planned.context.settings.training.shuffle_labels_seed
+    return judgments if seed is None else shuffle_labels(judgments, seed)
+
+
+def taken_in(planned: Plan) -> pa.Table:
+    """records.Judgment: one a query and passage, weighted by origin, with what preferences amount to.
+
+    Preferences near a gold question of the plan are left out: it may have come after them.
+    """
+    from rerankops.training.groups import intake
+
+    workspace, weights = planned.context.workspace, planned.context.settings.training.origin_weights
+    preferences = Preference.empty()
+    if planned.preferences:
+        preferences = workspace.read(planned.preferences, Preference)
+        near = pa.array(sorted(_near_gold(planned, _texts(preferences))), pa.string())
+        preferences = preferences.filter(pc.invert(pc.is_in(preferences["query_id"], near)))
+    return intake(workspace.read(planned.judgments, Judgment), preferences, weights=weights.model_dump())
 
 
 def _rows_of(signals: pa.Table, pairs: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -267,8 +308,7 @@ def _rows_of(signals: pa.Table, pairs: pa.Table) -> np.ndarray[Any, np.dtype[np.
 
 def judged_texts(planned: Plan) -> dict[str, str]:
     """Text of every judged query, by id."""
-    judgments = pl.DataFrame(pl.from_arrow(planned.context.workspace.read(planned.judgments, Judgment)))
-    return dict(judgments.unique("query_id").sort("query_id").select("query_id", "query_text").iter_rows())
+    return _texts(taken_in(planned))
 
 
 def judged_pool(planned: Plan, candidates: Address) -> Pool:
@@ -279,7 +319,17 @@ def judged_pool(planned: Plan, candidates: Address) -> Pool:
 
 def leaks(planned: Plan) -> set[str]:
     """Judged queries that equal or nearly equal a gold question of the plan."""
-    texts = judged_texts(planned)
-    queries = pl.DataFrame({"id": list(texts), "normal": list(texts.values())})
+    return _near_gold(planned, judged_texts(planned))
+
+
+def _near_gold(planned: Plan, texts: Mapping[str, str]) -> set[str]:
+    columns = {"id": list(texts), "normal": list(texts.values())}
+    queries = pl.DataFrame(columns, schema={"id": pl.String, "normal": pl.String})
     threshold = planned.context.settings.queries.gold_distance_threshold
     return near_to(queries, gold_texts(planned.context, planned.gold), threshold=threshold)
+
+
+def _texts(about: pa.Table) -> dict[str, str]:
+    """Text of every query of a table, by id."""
+    queries = pl.DataFrame(pl.from_arrow(about.select(["query_id", "query_text"])))
+    return dict(queries.unique("query_id", keep="first", maintain_order=True).sort("query_id").iter_rows())

@@ -9,6 +9,8 @@ Rules about the evidence itself; one that fails refuses everybody:
 | leaks        | no gold question is known in the training data                                    |
 | champion     | the champion is the one that the evidence compares with                           |
 | labels       | the fit to development labels beats chance (`blend_p_value` <= `blend_alpha`)      |
+| gold budget  | this comparison and the earlier ones on the same gold spend at most               |
+|              | `gold_error_budget`, `alpha` each; see below                                      |
 
 Rules about each contender against the incumbent:
 
@@ -31,6 +33,16 @@ therefore has three verdicts:
 With 150 questions an equal ranker is refused by one stratum about one time in eight, one that is 3 points worse one
 time in two and one that is 6 points worse seven times in eight; more gold sharpens all three. What is promoted is in
 any case better overall. A stratum below `min_stratum_questions` is reported, not gated.
+
+**One gold set, many comparisons.** Each comparison promotes a ranker that is no better with a chance of at most
+`alpha`, so k of them are expected to cost at most k times alpha false promotions, however they depend on one another
+(the union bound). `gold_error_budget` says how much the same gold questions may cost; when it is spent, the gate asks
+for new ones. Deciding again about the same evaluation is not another comparison; one on an earlier version of the gold
+set counts by the share of today's questions that it used.
+
+**Cannot tell.** A contender whose interval reaches from no gain to `smallest_effect` or more is neither shown to be
+better nor shown not to be. When nothing but that stands in the way, the outcome is "cannot tell with this gold set",
+and the reasons say how many questions would tell.
 
 **The cheapest that is as good.** Contenders come cheapest first. A dearer one that passes is preferred to a cheaper
 one that passes only when it is worth its latency: better by more than `cheaper_margin`, and significantly so.
@@ -76,6 +88,10 @@ class Thresholds(Protocol):
     def blend_alpha(self) -> float: ...
     @property
     def max_missing_share(self) -> float: ...
+    @property
+    def smallest_effect(self) -> float: ...
+    @property
+    def gold_error_budget(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,8 @@ class Evidence:
     blend_p_value: of the likelihood-ratio test that the blend fits the development labels better than chance; None when
     it is not known, which refuses.
     latency_ms: median per query of each system.
+    comparisons_before: other evaluations made on these gold questions, one that shared only a part of them counted by
+    that part; None: not known, which refuses.
     """
 
     metric: str
@@ -103,13 +121,14 @@ class Evidence:
     champion_now: str | None = None
     blend_p_value: float | None = None
     latency_ms: Mapping[str, float | None] = field(default_factory=dict)
+    comparisons_before: float | None = None
 
 
 def decide(evidence: Evidence, thresholds: Thresholds, *, bootstrap_samples: int, seed: int) -> PromotionDecision:
     """Promote one contender or nobody, with every rule's measurement and the reasons as sentences. Never raises on
     thin, odd or missing evidence: it refuses."""
     case = _Case(evidence, thresholds, bootstrap_samples, seed)
-    shared = [case.gold(), case.verdicts(), case.leaks(), case.champion(), case.labels()]
+    shared = [case.gold(), case.verdicts(), case.leaks(), case.champion(), case.labels(), case.gold_budget()]
     names = [name for name in evidence.contenders if case.comparable(name)]
     superiority = dict(zip(names, case.superiority(names), strict=True))
     rules: dict[str, list[Rule]] = {
@@ -119,7 +138,10 @@ def decide(evidence: Evidence, thresholds: Thresholds, *, bootstrap_samples: int
     sound = all(rule.passed for rule in shared)
     passing = [name for name in names if all(rule.passed for rule in rules[name])]
     if not sound or not passing:
-        return PromotionDecision(False, None, tuple(everything), tuple(_refusal(everything, evidence, names)))
+        refusal = tuple(_refusal(everything, evidence, names))
+        failing = {name: [rule for rule in rules[name] if not rule.passed] for name in names}
+        open_ = [name for name, failed in failing.items() if failed == [superiority[name]] and case.undecided(name)]
+        return PromotionDecision(False, None, tuple(everything), refusal, cannot_tell=sound and bool(open_))
 
     chosen, preferences = passing[0], []
     for dearer in passing[1:]:
@@ -226,6 +248,25 @@ class _Case:
             words = f"labels: the fit to development labels {verdict} ({_p(measured)}, at most {asked:g} is asked for)"
         return Rule("labels", asked, measured if known else None, None, passed, words)
 
+    def gold_budget(self) -> Rule:
+        asked, before = self.asked.gold_error_budget, self.evidence.comparisons_before
+        if before is None:
+            words = "gold budget: how often these gold questions were used is not known"
+            return Rule("gold budget", asked, None, None, False, words)
+        spent = (before + 1) * self.asked.alpha
+        passed = spent <= asked + 1e-9
+        words = (
+            f"gold budget: comparison {before + 1:.3g} on these gold questions; together they are expected to "
+            f"cost at most {spent:.2g} false promotions, {asked:.2g} are allowed"
+        )
+        if not passed:
+            words += "; it is spent: freeze a new version with new questions"
+        return Rule("gold budget", asked, spent, None, passed, words)
+
+    def undecided(self, name: str) -> bool:
+        """Whether a gain that matters is neither shown nor ruled out."""
+        return self._difference(name, self.evidence.incumbent).high >= self.asked.smallest_effect
+
     def _involved(self) -> list[str]:
         return [n for n in dict.fromkeys((self.evidence.incumbent, *self.evidence.contenders)) if n in self.values]
 
@@ -244,6 +285,18 @@ class _Case:
                 f"; not shown to be better. With these {self.n} questions a true difference of about "
                 f"{_points(difference.detectable, sign=False)} would be noticed four times in five"
             )
+            matters = _points(self.asked.smallest_effect, sign=False)
+            if difference.high < self.asked.smallest_effect:
+                words += f", and a gain of {matters} or more is ruled out"
+            elif difference.mean > 0 and math.isfinite(difference.detectable):
+                sought = max(difference.mean, self.asked.smallest_effect)
+                needed = math.ceil(self.n * (difference.detectable / sought) ** 2)
+                words += (
+                    f"; whether it gains {matters} or more, this gold set cannot tell: about {needed:,} questions "
+                    f"would notice {_points(sought, sign=False)} four times in five"
+                )
+            else:
+                words += f"; a gain of {matters} is not ruled out either"
         return Rule(f"{name}: superiority", 0.0, difference.mean, (difference.low, difference.high), passed, words)
 
     def strata(self, name: str) -> list[Rule]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,12 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from rerankops.errors import InputError, SchemaMismatch, SettingsError
+from rerankops.queries import question_sets
 from rerankops.queries.sources import json_lines, read_corpus
 from rerankops.records import GRADES, GoldQuestion, Passage
 
 Questions = list[dict[str, Any]]
-
-_SCORE = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -115,16 +113,10 @@ def _beir(folder: Path, split: str) -> Questions:
         lines = qrels.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{qrels} is not UTF-8; convert the file and try again") from error
-    for number, text in enumerate(lines, start=1):
-        line = text.split("\t")
-        scored = len(line) == 3 and _SCORE.fullmatch(line[2])
-        if not text.strip() or (number == 1 and not scored and line[0] not in texts):  # the first line may be a header
-            continue
-        if not scored:
-            raise InputError(f"{qrels}:{number}: expected query-id, corpus-id, score separated by tabs")
-        if line[0] not in texts:
-            raise InputError(f"{qrels}:{number}: query {line[0]} is not in {queries.name}")
-        scores.setdefault(line[0], {})[line[1]] = int(line[2])
+    for line in question_sets.qrels(enumerate(lines, start=1), texts, of=queries.name):
+        if isinstance(line, question_sets.Bad):
+            raise InputError(f"{qrels}:{line.where}: {line.words}")
+        scores.setdefault(line.query_id, {})[line.passage_id] = line.score
     largest = max((score for judged in scores.values() for score in judged.values()), default=1)
     rows = []
     for query_id, judged in scores.items():
@@ -155,31 +147,19 @@ def _squad_split(folder: Path, split: str, passages: dict[str, dict[str, Any]]) 
         )
     try:
         document = json.loads(files[0].read_text(encoding="utf-8"))
-        rows: Questions = []
-        for article in document["data"]:
-            for paragraph in article["paragraphs"]:
-                passage_id = sha256(paragraph["context"].encode()).hexdigest()[:16]
-                passages.setdefault(
-                    passage_id,
-                    {
-                        "passage_id": passage_id,
-                        "title": str(article.get("title") or ""),
-                        "text": paragraph["context"],
-                        "metadata": [],
-                    },
-                )
-                rows.extend(
-                    _question(asked["id"], asked["question"], _answers(asked["answers"]), [passage_id])
-                    for asked in paragraph["qas"]
-                    if asked.get("answers")
-                )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{files[0]} is not SQuAD JSON: {type(error).__name__} {error}") from error
+    rows: Questions = []
+    for found in question_sets.squad(document):
+        if isinstance(found, question_sets.Bad):
+            raise InputError(f"{files[0]} is not SQuAD JSON: {found.where}: {found.words}")
+        passage_id = sha256(found.context.encode()).hexdigest()[:16]
+        passages.setdefault(
+            passage_id, {"passage_id": passage_id, "title": found.title, "text": found.context, "metadata": []}
+        )
+        if found.answers:
+            rows.append(_question(found.question_id, found.question, list(found.answers), [passage_id]))
     return rows
-
-
-def _answers(listed: Iterable[Mapping[str, Any]]) -> list[str]:
-    return sorted({str(answer["text"]) for answer in listed})
 
 
 def _question(

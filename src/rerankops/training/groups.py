@@ -25,6 +25,7 @@ COUNTS = (
     "negatives_judged",
     "negatives_mined",
     "suspected_false_negatives",
+    "left_the_corpus",
     "dropped_without_positive",
     "dropped_without_negative",
     "train",
@@ -33,6 +34,33 @@ COUNTS = (
 """What build_groups counts. pairs = positives + negatives."""
 MINED_WEIGHT = 1.0
 """Weight of a mined negative: nobody judged it, so it has no confidence of its own and counts as a certain one."""
+PEOPLE = ("human", "imported")
+"""The origins of judgments that somebody made about a query and a passage."""
+
+
+def intake(judgments: pa.Table, preferences: pa.Table, *, weights: Mapping[str, float]) -> pa.Table:
+    """One judgment a query and passage, of whom is trusted most, its confidence times the weight of its origin.
+
+    judgments: records.Judgment; the first of ORIGINS wins (people before feedback before a teacher), and origins of
+    weight 0 are not asked. preferences: records.Preference, of which those of all users together count, for queries
+    that nobody of PEOPLE judged. What is preferred to something, and to what nothing is preferred, becomes a judgment
+    of RELEVANT_GRADE; what such a passage is preferred to becomes one of the grade below. Its confidence is the mean
+    weight of those preferences. A passage that is judged already keeps its judgment. Returns records.Judgment, sorted.
+    """
+    share = pl.col("origin").replace_strict(list(weights), list(weights.values()), default=1.0, return_dtype=pl.Float64)
+    believed = pl.DataFrame(pl.from_arrow(judgments)).filter(share > 0)
+    preferred = _preferred(pl.DataFrame(pl.from_arrow(preferences)).filter(share > 0))
+    preferred = preferred.join(believed.filter(pl.col("origin").is_in(PEOPLE)), on="query_id", how="anti")
+    preferred = preferred.join(believed, on=["query_id", "passage_id"], how="anti")
+    one = _one_origin(pl.concat([believed, preferred]))
+    weighted = one.with_columns(confidence=(pl.col("confidence") * share).clip(0, 1))
+    return Judgment.conform(weighted.sort(Judgment.key).to_arrow())
+
+
+def of_people(judgments: pa.Table, *, least: int) -> pa.Table:
+    """The judgments of PEOPLE, or all when they judged fewer than `least` queries: what models are chosen by."""
+    theirs = pl.DataFrame(pl.from_arrow(judgments)).filter(pl.col("origin").is_in(PEOPLE))
+    return Judgment.conform(theirs.to_arrow()) if theirs["query_id"].n_unique() >= least else judgments
 
 
 def build_groups(
@@ -46,24 +74,30 @@ def build_groups(
     dev_share: float,
     seed: int,
     gold_query_ids: Collection[str] = frozenset(),
+    least_of_people: int = 1,
+    outside: Collection[str] = frozenset(),
 ) -> tuple[pa.Table, dict[str, int]]:
     """One group a judged query that has something to learn from, and the counts of COUNTS.
 
-    judgments: records.Judgment; where a pair was judged by several origins the first of ORIGINS wins (people before
-    feedback before a teacher). candidates: query_id, passage_id, rank and score, in the incumbent's order (rank 1
-    best). passages: records.Passage. gold_query_ids: the gold questions' queries and their near-duplicates.
+    judgments: records.Judgment; where a pair was judged by several origins the first of ORIGINS wins (see intake).
+    Those of feedback about passages that have left the corpus are left out; people's are an error. candidates:
+    query_id, passage_id, rank and score, in the incumbent's order (rank 1 best). passages: records.Passage.
+    gold_query_ids: the gold questions' queries and their near-duplicates. outside: ids of passages that retrieval
+    cannot return because the corpus does not have them, as imported sets bring them.
 
     Positives: every passage of grade >= 2. Negatives, negatives_per_positive for each positive: first the judged
-    ones of grade <= 1 within the incumbent's first hard_negative_depth, highest first; then unjudged candidates from
-    the same depth, highest first. An unjudged candidate whose score is above false_negative_margin times that of the
-    query's lowest positive is suspected to be an unlabelled positive and is not used: positive-aware mining, "TopK
-    with percentage to positive" (Moreira et al., "NV-Retriever", 2024). A share of a score means something only
+    ones of grade <= 1 within the incumbent's first hard_negative_depth, highest first; then judged ones from outside,
+    of which nobody can say how hard they are; then unjudged candidates from the same depth, highest first. An unjudged
+    candidate whose score is above false_negative_margin times that of the query's lowest positive is suspected to be an
+    unlabelled positive and is not used: positive-aware mining, "TopK with percentage to positive" (Moreira et al.,
+    "NV-Retriever", 2024). A share of a score means something only
     where 0 means "not at all", so when the incumbent gives negative scores (logits, blends) the scores of each query
     are first moved up until its lowest candidate has 0. Where the incumbent did not return the positive there is no
     score to compare with, and nothing is mined.
 
     Split: a query is in dev when the hash of its id and the seed falls below dev_share. A query never moves when
-    others arrive, and every stratum is split in about the same share.
+    others arrive, and every stratum is split in about the same share. What is chosen on dev should rest on what people
+    said: where they judged least_of_people queries, those that they did not judge are all in train.
 
     Raises GoldLeak when a judged query is among gold_query_ids, InputError when a judged passage has no text.
     """
@@ -76,8 +110,11 @@ def build_groups(
     texts = {row["passage_id"]: row for row in passages.select(["passage_id", "title", "text"]).to_pylist()}
     ranked = _by_query(_scores_from_zero(pl.DataFrame(pl.from_arrow(candidates))))
     counts: Counter[str] = Counter()
+    measuring = set(of_people(judgments, least=least_of_people).column("query_id").to_pylist())
     rows = []
-    for query_id, judged in _by_query(_one_origin(pl.DataFrame(pl.from_arrow(judgments)))).items():
+    for query_id, everything in _by_query(_one_origin(pl.DataFrame(pl.from_arrow(judgments)))).items():
+        judged = [row for row in everything if row["origin"] != "feedback" or row["passage_id"] in texts]
+        counts["left_the_corpus"] += len(everything) - len(judged)
         unknown = [row["passage_id"] for row in judged if row["passage_id"] not in texts]
         if unknown:
             raise InputError(f"judged passage {unknown[0]} of query {query_id} is not in the corpus")
@@ -87,12 +124,13 @@ def build_groups(
             wanted=negatives_per_positive,
             depth=hard_negative_depth,
             margin=false_negative_margin,
+            outside=outside,
             counts=counts,
         )
         if group is None:
             continue
         positives, negatives = group
-        split = "dev" if share_of(query_id, seed) < dev_share else "train"
+        split = "dev" if query_id in measuring and share_of(query_id, seed) < dev_share else "train"
         counts.update({"groups": 1, split: 1, "positives": len(positives), "pairs": len(positives) + len(negatives)})
         rows.append(
             {
@@ -134,6 +172,7 @@ def _group(
     wanted: int,
     depth: int,
     margin: float,
+    outside: Collection[str],
     counts: Counter[str],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
     grades = {row["passage_id"]: row for row in judged}
@@ -144,6 +183,7 @@ def _group(
     room = wanted * len(positives)
     near = [row for row in ranked if row["rank"] <= depth]
     hard = [grades[row["passage_id"]] for row in near if row["passage_id"] in grades]
+    hard += [row for row in judged if row["passage_id"] in outside]
     negatives = [row for row in hard if row["grade"] < RELEVANT_GRADE][:room]
     counts["negatives_judged"] += len(negatives)
     relevant = {row["passage_id"] for row in positives}
@@ -173,6 +213,25 @@ def _graded(row: Mapping[str, Any], texts: Mapping[str, Mapping[str, Any]]) -> d
         "grade": row["grade"],
         "weight": row["confidence"],
     }
+
+
+def _preferred(preferences: pl.DataFrame) -> pl.DataFrame:
+    """Judgments (unsorted) that preferences of all users amount to."""
+    general = preferences.filter(pl.col("user_group").is_null())
+    side = ["query_id", "passage_id"]
+    better = general.rename({"better_passage_id": "passage_id"})
+    worse = general.rename({"worse_passage_id": "passage_id"})
+    best = better.join(worse, on=side, how="anti")
+    beaten = worse.join(best, left_on=["query_id", "better_passage_id"], right_on=side, how="semi")
+    about = (*side, "query_text", "stratum", "weight", "origin")
+    grades = {RELEVANT_GRADE: best, RELEVANT_GRADE - 1: beaten}
+    return (
+        pl.concat([part.select(*about, grade=pl.lit(grade, pl.Int8)) for grade, part in grades.items()])
+        .group_by(*side, "origin")
+        .agg(pl.col("query_text", "stratum", "grade").first(), confidence=pl.col("weight").mean())
+        .with_columns(annotator_count=pl.lit(0, pl.Int32))
+        .select(Judgment.columns)
+    )
 
 
 def _one_origin(judgments: pl.DataFrame) -> pl.DataFrame:

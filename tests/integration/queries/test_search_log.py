@@ -110,10 +110,13 @@ def shuffled(count: int, *, seed: int = 1) -> list[Doc]:
 def test_a_document_is_read_as_logged(log: Log) -> None:
     log.create()
     full = {"source": "app", "shown_passage_ids": ["p1", 2], "clicked_passage_ids": "p1", "feedback": "up"}
-    log.add([event(1), event(2, NOON + STEP, **full, **{"unknown": {"is": "ignored"}})])
-    (page,) = log.read(slices=1)
+    more = {"user_group": "dealers", "preferred_passage_id": "p2", "ranker": "v3", "randomised": True}
+    log.add([event(1), event(2, NOON + STEP, **full, **more, **{"unknown": {"is": "ignored"}})])
+    (page,) = log.read(slices=1, fields={name: name for name in more})
     assert page.schema == RAW_EVENT
     bare = {"source": "query_log", "shown_passage_ids": [], "clicked_passage_ids": [], "feedback": "none"}
+    bare |= dict.fromkeys(more)
+    full |= more
     assert page.to_pylist() == [
         {"event_id": "e00001", "text": "胎压1", "issued_at": NOON, **bare},
         {"event_id": "e00002", "text": "胎压2", "issued_at": NOON + STEP, **full}

@@ -66,7 +66,7 @@ def fill(server: Server, database: str, kind: str, rows: list[tuple[Any, ...]], 
 def test_every_type_that_a_log_is_likely_to_have_is_read(
     postgres: Server, database: str, read: Callable[..., Iterator[pa.Table]]
 ) -> None:
-    names = ["id", "q", "at", "app", "shown", "opened", "thumb"]
+    names = ["id", "q", "at", "app", "shown", "opened", "thumb", "segment", "answer", "served_by", "shuffled"]
     fields = dict(zip(RAW_EVENT.names, names, strict=True))
     for table, id_type, lists in (("a", "bigint", "text[]"), ("b", "uuid", "jsonb"), ("c", "varchar(40)", "json")):
         shown: Any = ["p1", "p2"] if lists == "text[]" else json.dumps(["p1", "p2"])
@@ -74,11 +74,11 @@ def test_every_type_that_a_log_is_likely_to_have_is_read(
         with psycopg.connect(postgres.url(database), autocommit=True) as connection:
             connection.execute(
                 f"CREATE TABLE {table} (id {id_type}, q text, at timestamptz, app text, shown {lists}, "
-                f"opened {lists}, thumb text)".encode()
+                f"opened {lists}, thumb text, segment text, answer text, served_by text, shuffled boolean)".encode()
             )
             row = [identity, "胎压多少", datetime(2026, 9, 1, 20, tzinfo=timezone(timedelta(hours=8))), None, shown]
             connection.execute(
-                f"INSERT INTO {table} VALUES (%s, %s, %s, %s, %s, NULL, 'down')".encode(),  # noqa: S608
+                f"INSERT INTO {table} VALUES (%s, %s, %s, %s, %s, NULL, 'down', 'dealers', 'p9', 'v3', true)".encode(),  # noqa: S608
                 row,
             )
         (page,) = read(table, fields=fields)
@@ -92,6 +92,10 @@ def test_every_type_that_a_log_is_likely_to_have_is_read(
                 "shown_passage_ids": ["p1", "p2"],
                 "clicked_passage_ids": [],
                 "feedback": "down",
+                "user_group": "dealers",
+                "preferred_passage_id": "p9",
+                "ranker": "v3",
+                "randomised": True,
             }
         ]
 

@@ -125,6 +125,22 @@ def test_known_grades_in_the_middle_or_of_lost_passages_are_no_controls(batch):
     assert "old2" not in drawn
 
 
+def test_a_task_says_why_its_query_is_asked_and_a_control_does_not(batch, queries):
+    reasons = [("random", "uncertainty")[n % 2] for n in range(queries.num_rows)]
+    tasks = batch(queries=queries.append_column("chosen_for", pa.array(reasons)))
+    why = dict(zip(queries["query_id"].to_pylist(), reasons, strict=True))
+    shown = asked(tasks)
+    assert shown["chosen_for"].to_pylist() == [why[query] for query in shown["query_id"].to_pylist()]
+    assert set(controls(tasks)["chosen_for"].to_pylist()) == {None}
+    assert set(batch()["chosen_for"].to_pylist()) == {None}
+
+
+def test_candidates_of_queries_that_are_not_asked_change_nothing(batch, queries):
+    few = queries.slice(0, 5)
+    tasks = batch(queries=few, controls=Control.empty())
+    assert set(tasks["query_id"].to_pylist()) == set(few["query_id"].to_pylist())
+
+
 def test_no_controls_when_none_are_wanted(batch):
     assert controls(batch(control_share=0.0)).num_rows == 0
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
+import random
+from typing import Any
 
+import polars as pl
 import pytest
 from upath import UPath
 
-from rerankops.annotation import FileChannel, read
-from rerankops.annotation.channel import RAW
+from rerankops.annotation import Delivery, FileChannel, _json_lines, read
+from rerankops.annotation.channel import RAW, SENT
+from rerankops.annotation.deliveries import FIELDS, OPTIONAL, SNAPSHOT
 from rerankops.errors import InputError
 
 
-def test_a_batch_is_sent_as_one_line_a_task_without_control_grades(tasks, tmp_path):
+def pulled(channel: FileChannel) -> list[Delivery]:
+    return list(channel.pull(lambda stream: None))
+
+
+def nulls(**values: object) -> dict[str, object]:
+    return dict.fromkeys((*FIELDS, *OPTIONAL)) | values
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_sent_as_one_line_a_task_without_what_is_known_of_it(tasks, tmp_path):
     sent = FileChannel(tmp_path / "out", tmp_path / "in").send("batch-1", tasks)
     assert sent == str(tmp_path / "out" / "batch-1.jsonl")
     lines = (tmp_path / "out" / "batch-1.jsonl").read_text(encoding="utf-8").splitlines()
@@ -21,17 +38,46 @@ def test_a_batch_is_sent_as_one_line_a_task_without_control_grades(tasks, tmp_pa
     rows = [json.loads(line) for line in lines]
     assert [row["task_id"] for row in rows] == tasks["task_id"].to_pylist()
     assert rows[0]["query_text"] == tasks["query_text"][0].as_py()
-    assert not any("control" in line for line in lines)
-    assert {frozenset(row) for row in rows} == {frozenset(tasks.column_names) - {"control_grade"}}
+    assert {frozenset(row) for row in rows} == {frozenset(tasks.column_names) - {"control_grade", "chosen_for"}}
 
 
-def test_sending_twice_leaves_the_same_one_file(tasks, tmp_path):
-    channel = FileChannel(tmp_path / "out", tmp_path / "in")
+def test_a_csv_batch_opens_in_excel_and_comes_back_as_it_was(tasks, tmp_path):
+    texts = [
+        "=cmd|' /C calc'!A0",
+        "+1",
+        "-后备箱",
+        "@x",
+        "'=x",
+        '有"引号", 逗号\n换行',
+        "2024-01-02",
+        "12e45",
+        "TRUE",
+        "a=b",
+    ]
+    frame = pl.DataFrame(pl.from_arrow(tasks)).head(len(texts)).with_columns(passage_text=pl.Series(texts))
+    channel = FileChannel(tmp_path / "out", tmp_path / "out", "csv")
+    sent = UPath(channel.send("batch-1", frame.to_arrow()))
+    content = sent.read_bytes()
+    assert content.startswith(b"\xef\xbb\xbf")
+    heading, *cells = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    assert heading == [*SENT, "annotator_id", "grade", "annotated_at"]
+    assert not [cell for row in cells for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    shown = [row[heading.index("passage_text")] for row in cells]
+    assert shown == [text if text in {texts[5], "a=b"} else "'" + text for text in texts]
+    (delivery,) = pulled(channel)
+    assert delivery.rows["passage_text"].to_pylist() == texts
+    assert delivery.rows["task_id"].to_pylist() == frame["task_id"].to_list()
+    assert delivery.rows["grade"].null_count == len(texts)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_sending_twice_leaves_the_same_one_file(tasks, tmp_path, form):
+    channel = FileChannel(tmp_path / "out", tmp_path / "in", form)
     channel.send("batch-1", tasks)
-    first = (tmp_path / "out" / "batch-1.jsonl").read_bytes()
+    first = (tmp_path / "out" / f"batch-1.{form}").read_bytes()
     channel.send("batch-1", tasks)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["batch-1.jsonl"]
-    assert (tmp_path / "out" / "batch-1.jsonl").read_bytes() == first
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"batch-1.{form}"]
+    assert (tmp_path / "out" / f"batch-1.{form}").read_bytes() == first
 
 
 def test_a_send_that_fails_leaves_nothing_half_written(tasks, tmp_path):
@@ -54,23 +100,27 @@ def test_the_channel_works_on_an_object_store(tasks):
     inbox = UPath("memory://annotation/inbox")
     inbox.mkdir(parents=True, exist_ok=True)
     (inbox / "batch-1.jsonl").write_bytes(UPath(sent).read_bytes())
-    (delivery,) = channel.pull()
+    (delivery,) = pulled(channel)
     assert delivery.batch_id == "batch-1"
     assert delivery.rows["task_id"].to_pylist() == tasks["task_id"].to_pylist()
 
 
+# -- in ---------------------------------------------------------------------------------------------------------------
+
+
 def test_an_inbox_that_does_not_exist_holds_nothing(tmp_path):
-    assert FileChannel(tmp_path / "out", tmp_path / "in").pull() == []
+    assert pulled(FileChannel(tmp_path / "out", tmp_path / "in")) == []
 
 
-def test_finished_files_are_pulled_in_order_and_seen_ones_left_out(tmp_path):
-    for name in ("b.jsonl", "a.jsonl", ".c.jsonl", "d.jsonl.part", "e.txt"):
+def test_finished_files_are_pulled_in_order_and_stored_ones_left_out(tmp_path):
+    for name in ("b.jsonl", "a.JSONL", "c.csv", ".c.jsonl", "d.jsonl.part", "e.txt"):
         (tmp_path / name).write_text(json.dumps({"batch_id": name}) + "\n")
     (tmp_path / "folder.jsonl").mkdir()
     channel = FileChannel(tmp_path / "out", tmp_path)
-    deliveries = channel.pull()
-    assert [delivery.source for delivery in deliveries] == ["a.jsonl", "b.jsonl"]
-    assert [delivery.source for delivery in channel.pull(seen={deliveries[0].sha256})] == ["b.jsonl"]
+    deliveries = pulled(channel)
+    assert [delivery.source for delivery in deliveries] == ["a.JSONL", "b.jsonl", "c.csv"]
+    stored = {deliveries[0].stream: deliveries[0].content}
+    assert [delivery.source for delivery in channel.pull(stored.get)] == ["b.jsonl", "c.csv"]
 
 
 def test_values_are_kept_as_text_with_their_line_numbers():
@@ -79,8 +129,8 @@ def test_values_are_kept_as_text_with_their_line_numbers():
     delivery = read(content, source="b.jsonl")
     assert delivery.rows.schema.equals(RAW)
     assert delivery.rows.to_pylist() == [
-        {"line": 2, "batch_id": "b", "task_id": "7", "annotator_id": None, "grade": "2", "annotated_at": '["x"]'},
-        {"line": 4, "batch_id": None, "task_id": None, "annotator_id": None, "grade": "true", "annotated_at": None},
+        nulls(line=2, batch_id="b", task_id="7", grade="2", annotated_at='["x"]'),
+        nulls(line=4, grade="true"),
     ]
     assert delivery.content == content
     assert delivery.sha256 == hashlib.sha256(content).hexdigest()
@@ -112,6 +162,13 @@ def test_half_a_surrogate_pair_does_not_stop_reading():
     assert delivery.rows["annotator_id"].to_pylist() == ["\\ud800x"]
 
 
+def test_a_channels_note_in_the_first_line_is_no_annotation():
+    note = json.dumps({SNAPSHOT: {"watermark": None}})
+    delivery = read(f'{note}\n{{"grade": 1}}\n{note}'.encode(), source="b.jsonl")
+    assert delivery.rows["line"].to_pylist() == [2, 3]
+    assert delivery.unreadable == ()
+
+
 def test_the_batch_is_the_one_most_lines_name_else_the_files_name():
     def named(*ids: str) -> str:
         return read("\n".join(json.dumps({"batch_id": each}) for each in ids).encode(), source="file.jsonl").batch_id
@@ -121,3 +178,139 @@ def test_the_batch_is_the_one_most_lines_name_else_the_files_name():
     assert named() == "file"
     assert named("../../etc", "../../etc", "a") == "a"
     assert named("../../etc") == "file"
+
+
+# -- the two ways to read a line are one ------------------------------------------------------------------------------
+
+VALUES = [
+    *(
+        '"a"',
+        '"好"',
+        '"\\u540e"',
+        '"\\ud83d\\ude00"',
+        '"\\ud800"',
+        '"\\""',
+        '"\\\\"',
+        '"\x01"',
+        '"\\u0000"',
+        '"\\t"',
+        '""',
+    ),
+    *(
+        '" "',
+        '"\u2028"',
+        '"a\\/b"',
+        '"\\x"',
+        '"\U0001f600"',
+        '"grade\\":"',
+        "1",
+        "-1",
+        "0",
+        "-0",
+        "01",
+        "+1",
+        ".5",
+        "5.",
+    ),
+    *("12.0", "12.5", "1e3", "1E-7", "0.00001", "0.0001", "0.00012", "123456789.123457", "1234567890.5", "0.1", "-0.0"),
+    *("0.30000000000000004", "12345678901234567890", "999999999999999", "true", "false", "null", "NaN", "Infinity"),
+    *("[1,2]", '{"x":1}'),
+]
+KEYS = [*FIELDS, *OPTIONAL[:2], "x", "gr\\u0061de", "é"]
+
+
+def some_line(chance: random.Random, layouts: list[list[str]]) -> bytes:
+    keys = chance.choice(layouts) if chance.random() < 0.8 else chance.choices(KEYS, k=chance.randrange(6))
+    plain = ["1", "12.5", *VALUES[:3]]
+    pairs = [f'"{key}":{chance.choice(VALUES if chance.random() < 0.2 else plain)}' for key in keys]
+    text = chance.choice(["", "", " "]) + "{" + chance.choice([",", ", ", " ,\t"]).join(pairs) + "}"
+    damage = chance.random()
+    if damage < 0.04:
+        text = text[: chance.randrange(len(text) + 1)]
+    elif damage < 0.08:
+        text = chance.choice([text * 2, "[1]", "", " \x0b", text + "\r"])
+    line = text.encode("utf-8", "surrogatepass")
+    return line + b"\xff" if damage > 0.995 else line
+
+
+def test_fast_reading_gives_what_pythons_json_gives(monkeypatch):
+    chance = random.Random(7)
+    fast = 0
+    for _ in range(150):
+        layouts = [chance.sample(KEYS[:8], chance.randrange(1, 8)) for _ in range(chance.randrange(1, 12))]
+        content = b"\n".join(some_line(chance, layouts) for _ in range(chance.randrange(40)))
+        monkeypatch.setattr(_json_lines, "_CHUNK", chance.choice([100, 1000, 2**24]))
+        one = _json_lines.read(content)
+        with monkeypatch.context() as patch:
+            patch.setattr(_json_lines, "_LAYOUTS", 0)
+            other = _json_lines.read(content)
+        assert one.rows.equals(other.rows), content
+        assert (one.unreadable, one.fields) == (other.unreadable, other.fields), content
+        fast += one.rows.num_rows
+    assert fast > 1000
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_every_kind_of_value_reads_alike_among_plain_lines(value, monkeypatch):
+    content = "\n".join(['{"grade": 1, "task_id": "a"}'] * 3 + [f'{{"grade": {value}, "task_id": "b"}}'] * 2).encode()
+    one = _json_lines.read(content)
+    monkeypatch.setattr(_json_lines, "_LAYOUTS", 0)
+    other = _json_lines.read(content)
+    assert one == other
+    assert one.rows.num_rows + len(one.unreadable) == 5
+
+
+def test_well_formed_lines_are_read_together(monkeypatch):
+    rows = [{"batch_id": "b", "task_id": f"t{n}", "grade": n % 4, "lead_seconds": 1.25, "x": "好"} for n in range(50)]
+    content = "\n".join(json.dumps(row) for row in rows).encode()
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("read one by one")
+
+    monkeypatch.setattr(_json_lines, "_lenient_rows", refuse)
+    assert read(content, source="b.jsonl").rows["task_id"].to_pylist() == [f"t{n}" for n in range(50)]
+
+
+# -- CSV --------------------------------------------------------------------------------------------------------------
+
+TABLE = 'task_id,grade,annotator_id,query_text\r\nt1,3,甲,后备箱\r\n\r\nt2,\'0,乙,"两\n行"\r\nt3,,,\r\n'
+EXPECTED = [
+    nulls(line=2, task_id="t1", grade="3", annotator_id="甲", query_text="后备箱"),
+    nulls(line=4, task_id="t2", grade="0", annotator_id="乙", query_text="两\n行"),
+    nulls(line=6, task_id="t3"),
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_is_read_in_every_encoding_and_with_every_delimiter_that_excel_writes(encoding, delimiter):
+    delivery = read(TABLE.replace(",", delimiter).encode(encoding), source="Batch.CSV")
+    assert delivery.rows.to_pylist() == EXPECTED
+    assert delivery.rows.schema.equals(RAW)
+    assert delivery.fields == {"task_id", "grade", "annotator_id", "query_text"}
+    assert delivery.unreadable == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "words"),
+    [
+        (b"\xff\x00\xfe\x81", 1, "neither UTF-8 nor GB18030"),
+        (b"task_id,grade\n\x81\xff", 1, "neither UTF-8 nor GB18030"),
+        (b"a,b\n1,2\n", 1, "is no heading (none of the columns batch_id"),
+        (b"grade,task_id,grade\n1,2,3\n", 1, "column 'grade' is there twice"),
+        (b"task_id,grade\nt1,1\nt2,2,3\n", 3, "3 cells under 2 columns"),
+        (b'task_id,grade\nt1,1\nt2,"2\n', 3, "no CSV (unexpected end of data)"),
+        (b'task_id,grade\nt1,1\nt2,"2"x\n', 3, "no CSV ("),
+    ],
+)
+def test_csv_that_cannot_be_read_is_listed_with_its_line(content, line, words):
+    delivery = read(content, source="b.csv")
+    (unreadable,) = delivery.unreadable
+    assert unreadable.line == line
+    assert words in unreadable.words
+    assert delivery.rows["task_id"].to_pylist() == (["t1"] if line == 3 else [])
+
+
+def test_an_empty_csv_file_holds_nothing():
+    delivery = read(b"", source="b.csv")
+    assert (delivery.rows.num_rows, delivery.unreadable, delivery.fields) == (0, (), frozenset())

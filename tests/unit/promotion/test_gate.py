@@ -22,6 +22,8 @@ class Asked:
     max_latency_ms: float | None = None
     blend_alpha: float = 0.01
     max_missing_share: float = 0.0
+    smallest_effect: float = 0.01
+    gold_error_budget: float = 0.5
 
 
 STRATA = ("numeric", "procedure", "summary")
@@ -68,6 +70,7 @@ def evidence(n: int = 500, **changes: Any) -> Evidence:
         champion_expected="3",
         champion_now="3",
         blend_p_value=1e-9,
+        comparisons_before=0,
     )
     return replace(sound, **changes)
 
@@ -317,3 +320,53 @@ def test_degenerate_evidence_never_raises(name: str, case: Evidence, asked: Aske
     assert decision.promote == (decision.system is not None)
     if not len(case.strata) or "champion" not in case.values:
         assert not decision.promote
+
+
+@pytest.mark.parametrize(
+    ("before", "allowed", "passed"),
+    [(0, 0.5, True), (9, 0.5, True), (9.01, 0.5, False), (10, 0.5, False), (0, 0.04, False), (None, 0.5, False)],
+)
+def test_each_comparison_spends_alpha_of_the_gold_sets_budget(
+    before: float | None, allowed: float, passed: bool
+) -> None:
+    decision = gate(evidence(comparisons_before=before), Asked(gold_error_budget=allowed))
+    assert rule(decision, "gold budget").passed is passed
+    assert decision.promote is passed
+    assert not decision.cannot_tell
+    if before == 10:
+        assert "it is spent: freeze a new version with new questions" in decision.reasons[0]
+
+
+def test_a_gain_that_matters_but_is_not_shown_is_cannot_tell() -> None:
+    champion = answers(200, 0.8)
+    values = {"champion": champion, "tuned_fusion": champion.copy(), "challenger": changed(champion, 8, 4)}
+    decision = gate(evidence(200, values=values))
+    assert not decision.promote
+    assert decision.cannot_tell
+    assert decision.outcome == "cannot tell with this gold set"
+    [words] = [reason for reason in decision.reasons if reason.startswith("challenger")]
+    assert "this gold set cannot tell: about" in words
+    assert "questions would notice 2 points four times in five" in words
+
+
+def test_a_gain_that_is_ruled_out_is_refused() -> None:
+    champion = answers(3000, 0.8)
+    same = {"champion": champion, "tuned_fusion": champion.copy(), "challenger": changed(champion, 10, 10)}
+    decision = gate(evidence(3000, values=same))
+    assert decision.outcome == "refused"
+    assert any("a gain of 1 points or more is ruled out" in reason for reason in decision.reasons)
+
+
+def test_harm_in_a_stratum_is_refused_not_undecided() -> None:
+    champion = answers(300, 0.8)
+    within = np.asarray([stratum == "numeric" for stratum in strata(300)])
+    harmed = changed(changed(champion, 0, 10, within=within), 12, 0, within=~within)
+    decision = gate(evidence(300, values={"champion": champion, "challenger": harmed}, contenders=("challenger",)))
+    assert decision.outcome == "refused"
+
+
+def test_evidence_that_is_not_sound_is_refused_not_undecided() -> None:
+    champion = answers(200, 0.8)
+    values = {"champion": champion, "challenger": changed(champion, 8, 4)}
+    decision = gate(evidence(200, values=values, contenders=("challenger",), leaks=("q1",)))
+    assert decision.outcome == "refused"

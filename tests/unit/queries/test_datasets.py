@@ -128,6 +128,21 @@ def test_squad_is_read_with_every_context_of_both_splits_as_a_passage_once(tmp_p
     assert answers == {"q3": ["前轮2.3bar"], "q4": ["后备箱容积450升"]}
 
 
+def test_cmrc_s_own_layout_is_read_like_squad_s(tmp_path: Path) -> None:
+    write_squad(tmp_path)
+    asked = [
+        {"query_id": "q1", "query_text": "后备箱多大", "answers": ["450升", "450", "450升"]},
+        {"query_id": "q2", "query_text": "没有答案", "answers": []},
+    ]
+    paragraphs = [{"context_id": "c1", "title": "手册", "context_text": "后备箱容积450升", "qas": asked}]
+    (tmp_path / "set-train-v1.json").write_text(json.dumps(paragraphs), encoding="utf-8")
+    found = read(tmp_path)
+    assert found.train["question_id"].to_pylist() == ["q1"]
+    assert found.train["accepted_answers"].to_pylist() == [["450", "450升"]]
+    assert sorted(found.passages["text"].to_pylist()) == sorted(["后备箱容积450升", "前轮2.3bar"])
+    assert set(found.passages["title"].to_pylist()) == {"手册"}
+
+
 @pytest.mark.parametrize("layout", [write_json_lines, write_beir, write_squad])
 def test_every_layout_gives_records_and_relevant_passages_that_are_in_the_corpus(
     tmp_path: Path, layout: Callable[[Path], None]

@@ -36,6 +36,7 @@ FULL = {
     "clicked_passage_ids": ["p2"],
     "feedback": "up",
 }
+UNMAPPED = {"user_group": None, "preferred_passage_id": None, "ranker": None, "randomised": None}
 READ = [
     {
         **EVENT,
@@ -44,8 +45,9 @@ READ = [
         "shown_passage_ids": [],
         "clicked_passage_ids": [],
         "feedback": "none",
+        **UNMAPPED,
     },
-    {**FULL, "issued_at": datetime(2026, 9, 1, 9, 0, 0, 1, tzinfo=UTC)},
+    {**FULL, "issued_at": datetime(2026, 9, 1, 9, 0, 0, 1, tzinfo=UTC), **UNMAPPED},
 ]
 
 
@@ -202,6 +204,45 @@ def test_fields_may_be_called_otherwise_and_lie_deeper(tmp_path: Path, log_at: L
     (tmp_path / "c.csv").write_bytes(as_csv([{**row, "query.text": "胎压", "shown.passages": "p1|2"}]))
     event = READ[0] | {"event_id": "17", "text": "胎压", "shown_passage_ids": ["p1", "2"]}
     assert read(log_at(tmp_path, **names)) == [event] * 3
+
+
+MAPPED = {"user_group": "who", "preferred_passage_id": "answer", "ranker": "served.by", "randomised": "shuffled"}
+
+
+@pytest.mark.parametrize("shuffled", [True, False, 1, 0, "true", "False", "1", None, ""])
+def test_what_users_were_shown_by_whom_is_read_where_it_is_mapped(
+    tmp_path: Path, shuffled: object, log_at: LogAt
+) -> None:
+    row: Row = EVENT | {"who": "dealers", "answer": 17, "served": {"by": "v3"}, "shuffled": shuffled}
+    (tmp_path / "a.jsonl").write_bytes(as_json([row]))
+    flat = {name: value for name, value in row.items() if name != "served"} | {"served.by": "v3"}
+    (tmp_path / "b.csv").write_bytes(as_csv([flat]))
+    (tmp_path / "c.parquet").write_bytes(as_parquet([row]))
+    expected = {None: None, "": None, "true": True, "1": True}.get(shuffled, shuffled in (True, 1))  # type: ignore[call-overload]
+    event = READ[0] | {
+        "user_group": "dealers", "preferred_passage_id": "17", "ranker": "v3", "randomised": expected
+    }  # fmt: skip
+    assert read(log_at(tmp_path, **MAPPED)) == [event] * 3
+    assert read(log_at(tmp_path)) == [READ[0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shuffled": "maybe"}, r"shuffled \(our randomised\) is 'maybe', expected true or false"),
+        ({"shuffled": 2}, r"is 2, expected true or false"),
+        ({"shuffled": 1.0}, r"is 1.0, expected true or false"),
+        ({"who": ["dealers"]}, r"who \(our user_group\) must be text or a whole number, found list"),
+        ({"answer": 0.5}, r"answer \(our preferred_passage_id\) must be text or a whole number, found float"),
+        ({"served": {"by": True}}, r"served.by \(our ranker\) must be text or a whole number, found bool"),
+    ],
+)
+def test_what_they_were_shown_is_named_when_it_is_nonsense(
+    tmp_path: Path, changes: dict[str, Any], said: str, log_at: LogAt
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(as_json([EVENT | changes]))
+    with pytest.raises(InputError, match=rf"a\.jsonl:1: .*{said}"):
+        read(log_at(tmp_path, **MAPPED))
 
 
 def test_a_dotted_name_may_be_a_field_of_its_own(tmp_path: Path, log_at: LogAt) -> None:

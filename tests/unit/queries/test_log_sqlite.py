@@ -65,8 +65,19 @@ def test_a_table_is_read_whole_with_lists_as_json_or_parted_text(tmp_path: Path,
     first |= {"shown_passage_ids": ["p1", "p2"], "clicked_passage_ids": ["p2", "3"]}
     second = {"event_id": "2", "text": "b", "issued_at": NOON, "source": "query_log", "feedback": "none"}
     second |= {"shown_passage_ids": [], "clicked_passage_ids": []}
+    unmapped = dict.fromkeys(("user_group", "preferred_passage_id", "ranker", "randomised"))
+    first, second = first | unmapped, second | unmapped
     read = database.read(log_at("app", kind="sql", **names, **lists))
     assert sorted(read, key=lambda row: row["event_id"]) == [first, second]
+
+
+def test_flags_are_numbers_in_a_database(tmp_path: Path, log_at: LogAt) -> None:
+    database = Database(tmp_path / "log.db")
+    database.run("CREATE TABLE app (event_id TEXT, text TEXT, issued_at TEXT, ab TEXT, shuffled INTEGER)")
+    rows = [("1", "a", "2026-09-01T11:00:00Z", "v1", 1), ("2", "b", "2026-09-01T12:00:00Z", None, 0)]
+    database.run("INSERT INTO app VALUES (?, ?, ?, ?, ?)", *rows)
+    read = database.read(log_at("app", kind="sql", **BARE, ranker="ab", randomised="shuffled"))
+    assert [(row["ranker"], row["randomised"]) for row in read] == [("v1", True), (None, False)]
 
 
 def test_text_times_of_every_spelling_are_compared_as_times(database: Database, log_at: LogAt) -> None:

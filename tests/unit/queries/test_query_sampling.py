@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from rerankops.queries.sampling import allocate, stratified_sample
+from rerankops.queries.sampling import allocate, stratified_pool, stratified_sample
 from rerankops.records import Query
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
@@ -112,3 +112,39 @@ def test_frequent_queries_are_drawn_more_often_by_the_square_root() -> None:
     pool = queries(numeric=2).with_columns(frequency=pl.Series([1, 9]))
     drawn = [stratified_sample(pool, {"numeric": 1.0}, size=1, seed=s)["frequency"][0] for s in range(600)]
     assert drawn.count(9) / len(drawn) == pytest.approx(3 / 4, abs=0.06)
+
+
+def test_a_pool_is_the_sample_of_its_size_and_its_random_share_the_sample_of_that_size() -> None:
+    whole = queries(numeric=400, procedure=300, summary=200)
+    pool = stratified_pool(whole, SHARES, size=220, random=40, seed=[7, 1])
+    assert pool.select(whole.columns).equals(stratified_sample(whole, SHARES, size=220, seed=[7, 1]))
+    random_share = pool.drop_nulls("inclusion_probability").select(whole.columns)
+    assert pool.filter(pl.col("stratum") == "summary")["stratum_queries"].unique().to_list() == [200]
+    assert pool["stratum_events"].unique().sum() == whole["frequency"].sum()
+    assert random_share.equals(stratified_sample(whole, SHARES, size=40, seed=[7, 1]))
+
+
+def test_what_is_drawn_whole_was_sure_to_be_drawn() -> None:
+    pool = stratified_pool(queries(numeric=3, procedure=90), SHARES, size=60, random=30, seed=1)
+    chances = dict(pool.drop_nulls().group_by("stratum").agg("inclusion_probability").iter_rows())
+    assert chances["numeric"] == [1.0] * 3
+    assert all(0 < chance < 1 for chance in chances["procedure"])
+    assert stratified_pool(queries(numeric=3), SHARES, size=60, random=30, seed=1)["inclusion_probability"].eq(1).all()
+
+
+def test_a_pool_without_a_random_share_has_no_probabilities() -> None:
+    pool = stratified_pool(queries(numeric=30), SHARES, size=20, random=0, seed=1)
+    assert (pool.height, pool["inclusion_probability"].null_count()) == (20, 20)
+
+
+def test_dividing_by_the_probabilities_counts_every_query_once_on_average() -> None:
+    """Of any group of queries, frequent or rare, however few of them are drawn."""
+    whole = queries(numeric=60, procedure=30)
+    drawn = [
+        stratified_pool(whole, SHARES, size=40, random=15, seed=seed).drop_nulls("inclusion_probability")
+        for seed in range(1500)
+    ]
+    for group in (pl.col("frequency") == 9, pl.col("frequency") == 1, pl.col("stratum") == "procedure"):
+        counts = [(1 / sample.filter(group)["inclusion_probability"]).sum() for sample in drawn]
+        mean, deviation = pl.Series(counts).mean(), pl.Series(counts).std()
+        assert abs(mean - whole.filter(group).height) < 3.5 * deviation / math.sqrt(len(counts))

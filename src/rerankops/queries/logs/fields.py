@@ -25,10 +25,16 @@ RAW_EVENT = pa.schema(
         ("shown_passage_ids", STRINGS),
         ("clicked_passage_ids", STRINGS),
         ("feedback", pa.string()),
+        ("user_group", pa.string()),
+        ("preferred_passage_id", pa.string()),
+        ("ranker", pa.string()),
+        ("randomised", pa.bool_()),
     ]
 )
 """A log event as read, personal data still in it: it is redacted in memory and never stored so."""
 REQUIRED = ("event_id", "text", "issued_at")
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
+"""What a flat table may hold in the place of true and false."""
 Row = tuple[str, Mapping[str, Any]]
 """Where it stands, in words for people, and what stands there under the log's own names."""
 
@@ -72,6 +78,10 @@ class EventFields:
                     "shown_passage_ids": self._identifiers(place, row, "shown_passage_ids"),
                     "clicked_passage_ids": self._identifiers(place, row, "clicked_passage_ids"),
                     "feedback": self._feedback(place, row),
+                    "user_group": self._label(place, row, "user_group"),
+                    "preferred_passage_id": self._label(place, row, "preferred_passage_id"),
+                    "ranker": self._label(place, row, "ranker"),
+                    "randomised": self._flag(place, row, "randomised"),
                 }
 
     def _value(self, row: Mapping[str, Any], ours: str) -> Any:
@@ -88,14 +98,27 @@ class EventFields:
         return default
 
     def _identifier(self, place: str, row: Mapping[str, Any]) -> str:
-        value = self._value(row, "event_id")
-        if value is None or value == "":
+        value = self._label(place, row, "event_id")
+        if value is None:
             raise self._missing(place, row, "event_id")
+        return value
+
+    def _label(self, place: str, row: Mapping[str, Any], ours: str) -> str | None:
+        value = self._value(row, ours)
+        if value is None or value == "":
+            return None
         if not _identifies(value):
-            raise InputError(
-                f"{place}: {self.name('event_id')} must be text or a whole number, found {type(value).__name__}"
-            )
-        return _encodable(place, self.name("event_id"), str(value))
+            raise InputError(f"{place}: {self.name(ours)} must be text or a whole number, found {type(value).__name__}")
+        return _encodable(place, self.name(ours), str(value))
+
+    def _flag(self, place: str, row: Mapping[str, Any], ours: str) -> bool | None:
+        value = self._value(row, ours)
+        if value is None or value == "":
+            return None
+        known = FLAGS.get(str(value).lower()) if isinstance(value, str | int) else None
+        if known is None:
+            raise InputError(f"{place}: {self.name(ours)} is {value!r}, expected true or false")
+        return known
 
     def _identifiers(self, place: str, row: Mapping[str, Any], ours: str) -> list[str]:
         try:

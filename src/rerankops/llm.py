@@ -1,1 +1,0 @@
-"""Talking to a language model over the OpenAI-compatible HTTP protocol."""

@@ -1,0 +1,92 @@
+"""Power: the population's arithmetic exactly, the gate's odds by a few hundred decisions with fixed seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_gate import Asked
+
+from rerankops.promotion.power import (
+    Effect,
+    Population,
+    _changed,
+    assumed,
+    detectable_gain,
+    sample_size,
+    simulate,
+    stopped_loss,
+)
+
+STRATA = np.asarray(["numeric"] * 240 + ["procedure"] * 200 + ["summary"] * 160)
+POPULATION = assumed("accuracy", STRATA, right=0.7, discordant=0.1, seed=3)
+
+
+def test_an_assumed_population_is_as_right_and_as_discordant_as_assumed() -> None:
+    large = assumed("accuracy", np.repeat(STRATA, 200), right=0.7, discordant=0.1, seed=3)
+    assert large.one.mean() == pytest.approx(0.7, abs=0.005)
+    assert large.other.mean() == pytest.approx(0.7, abs=0.005)
+    assert np.mean(large.one != large.other) == pytest.approx(0.1, abs=0.005)
+
+
+def test_systems_that_cannot_disagree_so_much_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"can disagree on 0\.2 of them at most, not on 0\.4"):
+        assumed("accuracy", STRATA, right=0.9, discordant=0.4, seed=1)
+
+
+def test_values_of_different_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="both systems need a value"):
+        Population("accuracy", np.ones(3), np.ones(4), np.asarray(["a"] * 3))
+
+
+@pytest.mark.parametrize("values", [np.repeat([0.0, 1.0], 5000), np.tile([0.0, 0.25, 0.5, 1.0], 2500)])
+def test_an_effect_is_the_expected_difference_whatever_the_metric(values: np.ndarray) -> None:
+    strata = np.asarray(["a", "b"] * 5000)
+    rng = np.random.default_rng(0)
+    gained = np.mean([_changed(values, strata, Effect(0.04), rng).mean() for _ in range(50)]) - values.mean()
+    assert gained == pytest.approx(0.04, abs=0.002)
+    mixed = [_changed(values, strata, Effect(0.04, {"a": 0.1}), rng) for _ in range(50)]
+    assert np.mean([m.mean() for m in mixed]) - values.mean() == pytest.approx(0.04, abs=0.002)
+    harmed = strata == "a"
+    assert np.mean([m[harmed].mean() for m in mixed]) - values[harmed].mean() == pytest.approx(-0.1, abs=0.003)
+
+
+def test_no_effect_changes_nothing() -> None:
+    assert np.array_equal(_changed(POPULATION.one, STRATA, Effect(), np.random.default_rng(0)), POPULATION.one)
+
+
+def test_contenders_that_are_no_better_are_promoted_at_most_as_often_as_alpha() -> None:
+    # 32 of 400 is what a gate of exactly .05 would exceed less than once in two hundred times
+    assert simulate(POPULATION, Asked(), Effect(), runs=400, seed=1).sum() <= 32
+
+
+def test_the_same_seed_gives_the_same_decisions() -> None:
+    once, twice = (simulate(POPULATION, Asked(), Effect(0.03), runs=50, seed=5) for _ in range(2))
+    assert np.array_equal(once, twice)
+    assert 0 < once.sum() < 50
+
+
+def test_a_gain_that_is_said_to_be_noticed_is_noticed_with_other_seeds() -> None:
+    gain = detectable_gain(POPULATION, Asked(), runs=200, seed=11)
+    assert gain is not None
+    assert 0.02 <= gain <= 0.08
+    # 200 of a true share of .8 fall below 145 less than once in two hundred times
+    assert simulate(POPULATION, Asked(), Effect(gain), runs=200, seed=12).sum() >= 145
+    loss = stopped_loss(POPULATION, Asked(), "summary", gain=gain, runs=200, seed=13)
+    assert loss is not None
+    assert loss > Asked().stratum_margin
+    assert simulate(POPULATION, Asked(), Effect(gain, {"summary": loss}), runs=200, seed=14).sum() <= 55
+
+
+def test_more_questions_notice_smaller_gains() -> None:
+    few = detectable_gain(POPULATION, Asked(), runs=100, seed=1, n=300)
+    many = detectable_gain(POPULATION, Asked(), runs=100, seed=1, n=2400)
+    assert few is not None
+    assert many is not None
+    assert many < few
+
+
+def test_the_sample_size_is_enough_and_not_far_too_much() -> None:
+    needed = sample_size(POPULATION, Asked(), 0.03, runs=100, seed=2)
+    assert needed is not None
+    assert simulate(POPULATION, Asked(), Effect(0.03), runs=200, seed=3, n=needed).mean() >= 0.75
+    assert simulate(POPULATION, Asked(), Effect(0.03), runs=200, seed=3, n=needed // 2).mean() < 0.8
