@@ -123,12 +123,12 @@ def ndcg(scored: pl.DataFrame, score: str) -> pl.DataFrame:
 
 def mended(scored: pl.DataFrame, score: str) -> tuple[float, float]:
     """Of pairs of different grades in a query: of those that were shown the wrong way round on average, the share that
-    the score puts right, and of those shown rightly, the share that it keeps."""
+    the score puts right, and of those shown rightly, the share that it keeps. A tie is half right."""
     one = scored.select("query_id", "grade_true", "rank", score=score)
     pairs = one.join(one, on="query_id", suffix="_worse").filter(pl.col("grade_true") > pl.col("grade_true_worse"))
-    now = pairs["score"] > pairs["score_worse"]
-    before = pairs["rank"] > pairs["rank_worse"]
-    return float(now.filter(~before).mean()), float(now.filter(before).mean())
+    now = ((pairs["score"] - pairs["score_worse"]).sign() + 1) / 2
+    before = pairs["rank"] - pairs["rank_worse"]
+    return float(now.filter(before < 0).mean()), float(now.filter(before > 0).mean())
 
 
 def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int = 15) -> float:

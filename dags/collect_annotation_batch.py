@@ -40,6 +40,13 @@ def collect_annotation_batch():
         return queries.pull_events(since=params["since"], until=params["until"], context=context())
 
     @task
+    def check_query_events(events: str) -> str:
+        from rerankops.pipeline import quality
+
+        quality.check_query_events(events)
+        return events
+
+    @task
     def distil_queries(events: str) -> str:
         from rerankops.pipeline import queries
 
@@ -58,6 +65,13 @@ def collect_annotation_batch():
         return queries.retrieve_candidates(pool, context=context())
 
     @task
+    def check_candidates(candidates: str) -> str:
+        from rerankops.pipeline import quality
+
+        quality.check_candidates(candidates)
+        return candidates
+
+    @task
     def select_queries(pool: str, candidates: str) -> str:
         from rerankops.pipeline import batches
 
@@ -73,13 +87,13 @@ def collect_annotation_batch():
     def send_batch(batch: str, *, outlet_events=None) -> str:
         from rerankops.pipeline import channels
 
-        place = channels.send_batch(batch)
+        place = channels.send_batch(batch, context=context())
         outlet_events[BATCH].extra = {"batch": batch, "sent_to": place}
         return place
 
-    pool = sample_queries(distil_queries(pull_events()))
+    pool = sample_queries(distil_queries(check_query_events(pull_events())))
     candidates = retrieve_candidates(pool)
-    send_batch(make_annotation_batch(select_queries(pool, candidates), candidates))
+    send_batch(make_annotation_batch(select_queries(pool, candidates), check_candidates(candidates)))
 
 
 collect_annotation_batch()

@@ -1,19 +1,20 @@
 """### Ingest annotations
 
 Takes finished annotations from the people who gave them. Every delivery is stored as it came; Great Expectations
-decides whether it is **accepted or quarantined whole, with a reason a person can act on** (the task's log links it).
-All accepted annotations together are adjudicated (Dawid and Skene, 1979) into judgments with a confidence.
+decides whether it is **accepted, accepted in part or quarantined whole, with reasons a person can act on** (the task's
+log links them; `review_quarantine` releases or rejects). All accepted annotations together are adjudicated (Dawid and
+Skene, 1979) into judgments with a confidence; scorecards beside them say how each annotator does.
 
 - **When**: every hour, or by hand for one batch.
 - **Again**: a delivery is validated once; the same deliveries give the same judgments. With nothing new the run skips.
-- **Then**: updates the asset `rerankops://judgments`, which starts `retrain_reranker`.
+- **Then**: updates the asset `rerankops://judgments`, which starts `retrain_reranker` and `ask_adjudicators`.
 """
 
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from dag_defaults import DEFAULTS, JUDGMENTS, refuse_unknown
+from dag_defaults import DEFAULTS, JUDGMENTS, context, refuse_unknown
 
 PARAMS = {
     "batch": Param(
@@ -33,7 +34,7 @@ def ingest_annotations():
         from rerankops.pipeline import channels
 
         refuse_unknown(params, PARAMS)
-        return channels.pull_deliveries(batch=params["batch"])
+        return channels.pull_deliveries(batch=params["batch"], context=context())
 
     @task
     def validate_delivery(delivery: str) -> dict:
@@ -41,18 +42,24 @@ def ingest_annotations():
 
         return validation.validate_delivery(delivery)
 
+    @task
+    def tell_quarantined(verdicts) -> list[dict]:
+        from rerankops.pipeline import quarantine
+
+        return quarantine.tell_quarantined(list(verdicts))
+
     @task(outlets=[JUDGMENTS])
     def adjudicate(verdicts, *, outlet_events=None) -> str:
         from rerankops.pipeline import adjudication
 
         outcomes = [verdict["outcome"] for verdict in verdicts]
-        judgments = adjudication.adjudicate() if "accept" in outcomes else None
+        judgments = adjudication.adjudicate() if set(outcomes) - {"quarantine"} else None
         if judgments is None:
             raise AirflowSkipException(f"nothing was accepted: {outcomes}")
         outlet_events[JUDGMENTS].extra = {"judgments": judgments}
         return judgments
 
-    adjudicate(validate_delivery.expand(delivery=pull_deliveries()))
+    adjudicate(tell_quarantined(validate_delivery.expand(delivery=pull_deliveries())))
 
 
 ingest_annotations()

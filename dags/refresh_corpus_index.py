@@ -43,6 +43,13 @@ def refresh_corpus_index():
         return corpus.load_gold()
 
     @task
+    def check_gold_questions(gold: str, passages: str) -> str:
+        from rerankops.pipeline import quality
+
+        quality.check_gold_questions(gold, passages)
+        return gold
+
+    @task
     def plan_embedding(passages: str) -> list[dict]:
         from rerankops.pipeline import corpus
 
@@ -75,8 +82,9 @@ def refresh_corpus_index():
         return checked
 
     passages = load_corpus()
+    gold = check_gold_questions(load_gold(), passages)
     shards = embed_shard.expand(shard=plan_embedding(passages))
-    serve_index(build_index(passages, join_vectors(passages, shards)), load_gold())
+    serve_index(build_index(passages, join_vectors(passages, shards)), gold)
 
 
 refresh_corpus_index()

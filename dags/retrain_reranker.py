@@ -69,6 +69,13 @@ def retrain_reranker():
         return training.plan_retraining(overrides, again=params["again"])
 
     @task
+    def check_judgments(plan: str) -> str:
+        from rerankops.pipeline import training
+
+        training.check_judgments(plan)
+        return plan
+
+    @task
     def retrieve_judged(plan: str) -> str:
         from rerankops.pipeline import training
 
@@ -118,7 +125,7 @@ def retrain_reranker():
         outlet_events[CHAMPION].extra = result
         return result
 
-    plan = plan_retraining()
+    plan = check_judgments(plan_retraining())
     candidates = retrieve_judged(plan)
     groups = build_training_groups(plan, candidates)
     contenders = fit_rankers(plan, candidates, groups, train_cross_encoder(plan, groups))

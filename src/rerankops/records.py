@@ -162,7 +162,9 @@ SelectedQuery = Record(
     pa.schema(
         [
             *Query.schema,
-            field("chosen_for", pa.string(), "random, uncertainty, disagreement, diversity, remainder; pool: not chosen"),
+            field(
+                "chosen_for", pa.string(), "random, uncertainty, disagreement, diversity, remainder; pool: not chosen"
+            ),
             field("inclusion_probability", pa.float64(), "of the random share; null: it was not drawn", null=True),
             field("stratum_queries", pa.int64(), "queries of its stratum that could have been drawn"),
             field("stratum_events", pa.int64(), "and the events they stand for"),

@@ -143,11 +143,18 @@ class Workspace:
     def read(self, address: Address, record: Record) -> pa.Table:
         """The table at an address, its bytes checked against the manifest.
 
-        Raises ArtefactMissing, ArtefactDamaged, or SchemaMismatch when the address holds another record.
+        Columns that the record got since the table was stored are null in it. Raises ArtefactMissing, ArtefactDamaged,
+        or SchemaMismatch when the address holds another record.
         """
-        data = self._verified(self.manifest(address), _TABLE)
+        manifest = self.manifest(address)
+        data = self._verified(manifest, _TABLE)
         try:
-            return record.conform(pq.read_table(io.BytesIO(data)))
+            table = pq.read_table(io.BytesIO(data))
+            if manifest.version < record.version:
+                for column in record.schema:
+                    if column.nullable and column.name not in table.column_names:
+                        table = table.append_column(column, pa.nulls(table.num_rows, column.type))
+            return record.conform(table)
         except pa.ArrowInvalid as error:
             raise ArtefactDamaged(
                 f"{address} is not Parquet: {error}; delete its folder and run its step again"

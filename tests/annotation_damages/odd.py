@@ -117,7 +117,7 @@ CASES: list[Case] = [
     Case(
         "grades a little other than before",
         ACCEPT,
-        history=earlier(0.65, 0.2, 0.1, 0.05),
+        history=earlier(0.7, 0.2, 0.07, 0.03),
         says=("would have to be others to look like", "by hand"),
     ),
     Case("hardly any earlier grades", ACCEPT, history=[("numeric", 3, 3.0)], aside=0),

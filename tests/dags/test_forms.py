@@ -18,6 +18,7 @@ from rerankops.errors import SettingsError
 
 Find = Callable[[str], Any]
 DAG_IDS = [
+    "ask_adjudicators",
     "collect_annotation_batch",
     "derive_feedback",
     "ingest_annotations",
@@ -29,6 +30,7 @@ DAG_IDS = [
 ]
 REVIEW = {"delivery": "5b1f0c2a", "decision": "release", "who": "Li Na", "reason": "read a sample by hand"}
 FIRST_TASK = {
+    "ask_adjudicators": ("make_adjudication_batch", {}),
     "collect_annotation_batch": ("pull_events", {}),
     "derive_feedback": ("estimate_propensities", {}),
     "ingest_annotations": ("pull_deliveries", {}),
@@ -39,6 +41,7 @@ FIRST_TASK = {
     "teacher_grades": ("measure_teacher", {}),
 }
 FIELDS = {
+    "ask_adjudicators": set(),
     "collect_annotation_batch": {"since", "until"},
     "derive_feedback": set(),
     "ingest_annotations": {"batch"},

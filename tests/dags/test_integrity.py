@@ -50,8 +50,9 @@ SHAPES = {
         area="retrieval",
         cron="0 2 * * *",
         edges={
-            "load_corpus": {"plan_embedding", "join_vectors", "build_index"},
-            "load_gold": {"serve_index"},
+            "load_corpus": {"plan_embedding", "join_vectors", "build_index", "check_gold_questions"},
+            "load_gold": {"check_gold_questions"},
+            "check_gold_questions": {"serve_index"},
             "plan_embedding": {"embed_shard"},
             "embed_shard": {"join_vectors"},
             "join_vectors": {"build_index"},
@@ -67,10 +68,12 @@ SHAPES = {
         area="annotation",
         cron="0 3 * * 1",
         edges={
-            "pull_events": {"distil_queries"},
+            "pull_events": {"check_query_events"},
+            "check_query_events": {"distil_queries"},
             "distil_queries": {"sample_queries"},
             "sample_queries": {"retrieve_candidates", "select_queries"},
-            "retrieve_candidates": {"select_queries", "make_annotation_batch"},
+            "retrieve_candidates": {"check_candidates", "select_queries"},
+            "check_candidates": {"make_annotation_batch"},
             "select_queries": {"make_annotation_batch"},
             "make_annotation_batch": {"send_batch"},
             "send_batch": set(),
@@ -83,12 +86,21 @@ SHAPES = {
         cron="0 * * * *",
         edges={
             "pull_deliveries": {"validate_delivery"},
-            "validate_delivery": {"adjudicate"},
+            "validate_delivery": {"tell_quarantined"},
+            "tell_quarantined": {"adjudicate"},
             "adjudicate": set(),
         },
         updates={"adjudicate": JUDGMENTS},
         mapped={"validate_delivery"},
         may_skip={"pull_deliveries"},
+    ),
+    "ask_adjudicators": Shape(
+        area="annotation",
+        cron="0 7 * * *",
+        waits_for={JUDGMENTS},
+        edges={"make_adjudication_batch": {"send_adjudication_batch"}, "send_adjudication_batch": set()},
+        updates={"send_adjudication_batch": BATCH},
+        may_skip={"make_adjudication_batch"},
     ),
     "derive_feedback": Shape(
         area="annotation",
@@ -102,7 +114,8 @@ SHAPES = {
         cron="0 4 1 * *",
         waits_for={JUDGMENTS},
         edges={
-            "plan_retraining": {
+            "plan_retraining": {"check_judgments"},
+            "check_judgments": {
                 "retrieve_judged",
                 "build_training_groups",
                 "train_cross_encoder",
@@ -238,12 +251,13 @@ def test_the_assets_chain_the_dags(dag_bag: Any) -> None:
         wanted[dag_id] = schedule_of(dag)[1]
     assert made == {
         INDEX: {"refresh_corpus_index"},
-        BATCH: {"collect_annotation_batch"},
+        BATCH: {"ask_adjudicators", "collect_annotation_batch"},
         JUDGMENTS: {"derive_feedback", "ingest_annotations", "review_quarantine", "teacher_grades"},
         CHAMPION: {"retrain_reranker", "rollback_reranker"},
     }
     assert {dag_id: assets for dag_id, assets in wanted.items() if assets} == {
         "refresh_corpus_index": {CORPUS},
+        "ask_adjudicators": {JUDGMENTS},
         "retrain_reranker": {JUDGMENTS},
     }
 

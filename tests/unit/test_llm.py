@@ -251,9 +251,10 @@ def test_the_time_allowed_is_for_the_whole_answer(scripted_llm: ScriptedLlm, con
 
 
 def test_nobody_there_is_said_after_a_few_prompts_and_costs_nothing(connect: Connect) -> None:
-    with connect(url="http://127.0.0.1:9/v1", retries=1, concurrency=2) as client:
-        with pytest.raises(ServerUnavailable, match=r"language model at http://127\.0\.0\.1:9/v1: .*is it running"):
-            client.ask(prompts(1000))
+    said = r"language model at http://127\.0\.0\.1:9/v1: .*is it running"
+    client = connect(url="http://127.0.0.1:9/v1", retries=1, concurrency=2)
+    with client, pytest.raises(ServerUnavailable, match=said):
+        client.ask(prompts(1000))
     assert client.budget.requests <= 2 * (5 + 1), "two tries of five prompts, and of the one in flight"
     assert client.budget.tokens == 0
 

@@ -49,17 +49,20 @@ def ingest(
     config: Config = None, batch: Annotated[str | None, typer.Option(help="Only deliveries of this batch.")] = None
 ) -> None:
     """Validate what came back, quarantine what fails, adjudicate the rest (ingest_annotations)."""
-    from rerankops.pipeline import context, flows
+    from rerankops.pipeline import adjudication, context, flows, quarantine
 
     here = context.load(config)
     with steps() as tell:
         verdicts, judgments = flows.ingest(here, tell, batch=batch)
     for verdict in verdicts:
-        console.print(f"{verdict['source']}: {verdict['outcome']} ({here.workspace.root}/objects/{verdict['verdict']})")
+        console.print(f"{verdict['source']}: {verdict['outcome']} ({verdict['data_docs']})", soft_wrap=True)
+    if any(verdict["outcome"] == "quarantine" for verdict in verdicts):
+        console.print(f"Quarantine: {quarantine.page(context=here)}", soft_wrap=True)
     if judgments is None:
         console.print("Nothing was accepted yet.")
     else:
         show_stages(here, judgments)
+        console.print(f"Annotators: {adjudication.scorecards(context=here)}", soft_wrap=True)
 
 
 @app.command()

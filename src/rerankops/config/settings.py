@@ -212,8 +212,8 @@ class AnnotationSettings(Section):
         budget, pool = self.selection.budget_tasks, self.selection.pool_queries
         if budget < self.candidates_per_query:
             raise ValueError(
-                f"annotation.selection.budget_tasks is {budget}, below candidates_per_query {self.candidates_per_query}: "
-                "not one query could be asked"
+                f"annotation.selection.budget_tasks is {budget}, below candidates_per_query "
+                f"{self.candidates_per_query}: not one query could be asked"
             )
         if pool * self.candidates_per_query < budget:
             raise ValueError(

@@ -106,12 +106,13 @@ _HALF = re.compile(rf"(?<![一大])半(?=个?(?:{_CHINESE_UNITS}|月))")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACED_THOUSANDS = re.compile(rf"(?<![\d.,])(?<!\d )\d{{1,3}}(?: \d{{3}})+(?= ?(?:{_UNIT_PATTERN}))")
 _INITIALS = re.compile(r"(?<![a-z])(?:[a-z]\.){2,}")
-_OIL = re.compile(r"(?<![\w])(\d{1,2})w[ -]?(\d{2})(?![\w])")
-_TYRE = re.compile(r"(?<!\w)(\d{3})/(\d{2}) ?(z?r) ?(\d{2})(?!\d)")
+_OIL = re.compile(r"(?<![a-z0-9])(\d{1,2})w[ -]?(\d{2})(?![a-z0-9])")
+_TYRE = re.compile(r"(?<![a-z0-9])(\d{3})/(\d{2}) ?(z?r) ?(\d{2})(?!\d)")
+_QUANTITY_BEFORE = re.compile(r"\d ?[a-z][a-z/·]*$")
 _BELOW_ZERO = re.compile(r"零下(?=\d)|(?<![\w%°)])-(?=\d)")
 _CURRENCY = re.compile(r"[¥$€£](?= ?\d)")
 _TOKEN = re.compile(
-    r"(?P<grade>\d{1,2}w-\d{2}(?!\w))"
+    r"(?P<grade>\d{1,2}w-\d{2}(?![a-z0-9]))"
     r"|(?P<tyre>\d{3}/\d{2}z?r\d{2})"
     rf"|(?P<number>⁻?\d+(?:\.\d+)?)(?: ?(?P<unit>{_UNIT_PATTERN})|(?![a-z0-9]|\.\d))"
     r"|(?P<word>[a-z0-9]+)"
@@ -215,7 +216,10 @@ def _counted(match: re.Match[str], text: str) -> str:
     if (numeral == "十" and re.match("分(?!钟)", after)) or (numeral == "一" and after.startswith("点")):
         counts = False
     long = len(numeral) >= 2 and not re.fullmatch(r"[千百万亿]+", numeral)
-    return _plain(value) + tail if whole or counts or long else match[0]
+    if not (whole or counts or long):
+        return match[0]
+    apart = " " if _QUANTITY_BEFORE.search(before) else ""  # 6000km一次 is not 6000 km1
+    return apart + _plain(value) + tail
 
 
 def _before_kilo(numeral: str, after: str) -> bool:

@@ -46,7 +46,10 @@ def adjudicate(context: Context) -> Address | None:
     None when nothing was accepted yet. The same deliveries give the same address, whatever their order.
     """
     outcome = _adjudicate(context)
-    return take_in(context, "human", outcome.judgments) if outcome else None
+    if outcome is None:
+        return None
+    log.info("annotators: %s/objects/%s/%s", context.workspace.root, outcome.scorecards, PAGE)
+    return take_in(context, "human", outcome.judgments)
 
 
 @step

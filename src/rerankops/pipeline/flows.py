@@ -14,6 +14,7 @@ from rerankops.pipeline import (
     evaluation,
     index,
     promotion,
+    quality,
     queries,
     training,
     validation,
@@ -40,7 +41,9 @@ def refresh(context: Context, tell: Tell) -> Address:
     """refresh_corpus_index. Returns the address of the index that is served."""
     tell("load corpus and gold questions")
     passages = corpus.load_corpus(context=context)
-    corpus.load_gold(context=context)
+    gold = corpus.load_gold(context=context)
+    tell("check gold questions")
+    quality.check_gold_questions(gold, passages, context=context)
     tell("embed passages")
     vectors = corpus.embed_corpus(passages, context=context)
     tell("build index")
@@ -56,6 +59,8 @@ def collect(context: Context, tell: Tell, *, since: str | None = None, until: st
     events = queries.pull_events(since=since, until=until, context=context)
     if events is None:
         return None
+    tell("check events")
+    quality.check_query_events(events, context=context)
     tell("distil queries")
     distilled = queries.distil_queries(events, context=context)
     tell("draw a pool by stratum")
@@ -64,6 +69,8 @@ def collect(context: Context, tell: Tell, *, since: str | None = None, until: st
         return None
     tell("retrieve candidates")
     candidates = queries.retrieve_candidates(pool, context=context)
+    tell("check candidates")
+    quality.check_candidates(candidates, context=context)
     tell("choose what to label")
     selected = batches.select_queries(pool, candidates, context=context)
     tell("make the batch")
@@ -74,7 +81,8 @@ def collect(context: Context, tell: Tell, *, since: str | None = None, until: st
 
 
 def ingest(context: Context, tell: Tell, *, batch: str | None = None) -> tuple[list[dict[str, Any]], Address | None]:
-    """ingest_annotations. Returns the verdict on each delivery and the judgments, None when nothing was accepted."""
+    """ingest_annotations, but for sending what is contested (`rerankops adjudicate`). Returns the verdict on each
+    delivery and the judgments, None when nothing was accepted."""
     tell("pull deliveries")
     verdicts = []
     for delivery in channels.pull_deliveries(batch=batch, context=context):
@@ -90,6 +98,8 @@ def retrain(
     """retrain_reranker."""
     tell("plan")
     plan = training.plan_retraining(overrides, again=again, context=context)
+    tell("check judgments")
+    training.check_judgments(plan, context=context)
     tell("retrieve for judged queries")
     candidates = training.retrieve_judged(plan, context=context)
     tell("mine hard negatives")

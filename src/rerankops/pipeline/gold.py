@@ -18,7 +18,7 @@ from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.gold_sets import SETS, checked_name, entries
 from rerankops.pipeline.judgments import JUDGMENTS
-from rerankops.pipeline.queries import dealt_with, gold_texts, pull_events
+from rerankops.pipeline.queries import gold_texts, pull_events, pulled_events
 from rerankops.queries.distilling import distil
 from rerankops.queries.normalise import identify, near_to, stratum_of
 from rerankops.queries.privacy import redact
@@ -182,7 +182,7 @@ def _events(context: Context, since: str | None, until: str | None) -> list[Addr
         pulled = pull_events(since or "0001-01-01T00:00:00Z", until, context=context)
         events = [pulled] if pulled else []
     else:
-        events = dealt_with(context)
+        events, _ = pulled_events(context)
     if not events:
         raise InputError(
             "there are no production queries to draw from yet; give a window (--since), or your own (--from-file)"

@@ -193,6 +193,14 @@ def page(context: Context) -> Path:
 
 
 @step
+def tell_quarantined(context: Context, verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Brings the page up to date when one of these verdicts is quarantine, says where it is, and hands them on."""
+    if any(verdict["outcome"] == "quarantine" for verdict in verdicts):
+        log.warning("what is in quarantine, and what to do: %s", page(context=context))
+    return verdicts
+
+
+@step
 def links(context: Context, verdict: Address) -> dict[str, str]:
     """Where reasons, Data Docs and the raw file of a quarantined delivery can be opened: name to path or URI."""
     return {

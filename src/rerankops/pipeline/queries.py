@@ -255,11 +255,6 @@ def _known(context: Context, pulls: list[_Pull], begin: datetime | None) -> set[
     return known
 
 
-def dealt_with(context: Context) -> list[Address]:
-    """The events of every pull dealt with, sorted by address."""
-    return sorted({pull.events for pull in _pulls(context)})
-
-
 def _deal_with(context: Context, selected: Address) -> None:
     """Remembers the pull that a pool, or what was chosen from it, comes from: the next one leaves its events out."""
     workspace, pulls = context.workspace, _pulls(context)

@@ -11,7 +11,9 @@ from rerankops.workspace import Address, Manifest
 _STAGES = (
     "load_corpus", "load_gold", "embed_corpus", "build_index", "pull_events", "distil_queries", "sample_queries",
     "retrieve_candidates", "rank_by_incumbent", "select_queries", "make_annotation_batch", "pull_deliveries",
-    "validate_delivery", "adjudicate", "judge_by_dataset", "plan_retraining", "retrieve_judged",
+    "validate_delivery", "review_delivery", "adjudicate", "import_labels", "estimate_propensities",
+    "derive_feedback", "teach", "merge_judgments",
+    "judge_by_dataset", "plan_retraining", "retrieve_judged",
     "build_training_groups", "train_cross_encoder", "fit_rankers", "freeze_gold_candidates", "evaluate", "decide",
 )  # fmt: skip
 """Steps in the order in which the loop takes them."""

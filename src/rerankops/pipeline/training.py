@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerankops.errors import InputError
+from rerankops.pipeline import quality
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import GOLD, INDEX
 from rerankops.pipeline.feedback import PREFERENCES
@@ -39,6 +40,7 @@ _OWN = (
     "query_log",
     "elasticsearch",
     "annotation",
+    "quality",
     "gold",
     "imports",
     "llm",
@@ -122,6 +124,13 @@ def read_plan(context: Context, plan: Address) -> Plan:
         document["champion_ranker"],
         context.with_settings(frozen),
     )
+
+
+@step
+def check_judgments(context: Context, plan: Address) -> Address:
+    """The plan's judgments and gold questions against their expectations; see quality.check_judgments."""
+    planned = read_plan(context, plan)
+    return quality.check_judgments(planned.judgments, planned.gold, context=context)
 
 
 @step

@@ -14,7 +14,7 @@ from rerankops.pipeline import corpus, index
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import CORPUS, GOLD
 from rerankops.pipeline.flows import Retraining, Tell, retrain
-from rerankops.pipeline.judgments import JUDGMENTS
+from rerankops.pipeline.judgments import take_in
 from rerankops.pipeline.queries import gold_texts, search
 from rerankops.queries.datasets import Dataset, read_dataset
 from rerankops.queries.normalise import identify, near_to
@@ -124,8 +124,7 @@ def judge_by_dataset(context: Context, questions: Address, index: Address, label
         inputs=[questions, index, gold],
         settings={"labels": labels, "seed": training.seed, "negatives": training.negatives_per_positive},
     )
-    context.workspace.point(JUDGMENTS, address)
-    return address
+    return take_in(context, "imported-trial", address)
 
 
 def _drawn(context: Context, questions: Address, gold: Address, *, count: int, seed: int) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rerankops.annotation.adjudication import asked_of_adjudicators, is_for_adjudication
 from rerankops.errors import InputError
 from rerankops.pipeline.channels import received, verdict_ref
 from rerankops.pipeline.context import Context, log, step
@@ -64,15 +65,17 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
     asked = asked.cast({"id": pl.String, "normal": pl.String}).unique("id")
     leaks = near_to(asked, gold_texts(context, gold), threshold=settings.queries.gold_distance_threshold)
     inputs = [delivery, gold, *([batch] if batch else [])]
+    contested = is_for_adjudication(tasks)
+    asked_for = asked_of_adjudicators(settings.annotation) if contested else settings.annotation
 
     def build(folder: Path) -> Mapping[str, float]:
         now = datetime.now(UTC)  # only to refuse grades from the future
-        history = _history(context, delivered.stream, batch)
+        history = {} if contested else _history(context, delivered.stream, batch)
         result = expectations.validate(
             delivered,
             tasks,
             leaks,
-            settings.annotation,
+            asked_for,
             data_docs=folder / "data_docs",
             now=now,
             sent_at=_asked_at(context, batch) if batch else None,
@@ -83,6 +86,7 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
             "reasons": list(result.reasons),
             "metrics": result.metrics,
             "compared_with": sorted(history),
+            "adjudication": contested,
         }
         _write(folder / "validation.json", about)
         _write(folder / "findings.json", [asdict(finding) for finding in result.findings])
@@ -98,7 +102,7 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
         accepted = {"accepted": float(result.annotations is not None), "in_part": float(result.outcome == _IN_PART)}
         return accepted | result.metrics
 
-    used = settings.annotation.model_dump(include=SETTINGS)
+    used = asked_for.model_dump(include=SETTINGS)
     verdict = workspace.publish_folder("verdicts", build, step="validate_delivery", inputs=inputs, settings=used)
     with workspace.local_folder(verdict) as folder:
         about = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
@@ -163,7 +167,9 @@ def _history(context: Context, stream: str, batch: Address | None) -> dict[Addre
                 continue
             if batch not in manifest.inputs:
                 with workspace.local_folder(address) as folder:
-                    found[address] = pq.read_table(folder / COUNTS)
+                    about = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
+                    if not about["adjudication"]:  # contested pairs are no sample of grades
+                        found[address] = pq.read_table(folder / COUNTS)
             break
     return found
 
