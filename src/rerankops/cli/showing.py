@@ -73,6 +73,7 @@ def demo(
 ) -> None:
     """The whole loop on a fictional car line-up, through the Airflow DAGs, on this machine alone."""
     from rerankops.demo import runner
+    from rerankops.pipeline import adjudication, quarantine
 
     place = runner.Demo(root.absolute(), "small" if small else "full", retrieval)
     console.print(
@@ -89,12 +90,16 @@ def demo(
         for verdict in found.verdicts:
             reasons = f"{verdict['folder']}/reasons.md" if verdict["outcome"] == "quarantined" else verdict["folder"]
             console.print(f"delivery {verdict['outcome']}: {reasons}", soft_wrap=True)
+            console.print(f"  its Data Docs: {verdict['folder']}/data_docs/index.html", soft_wrap=True)
         print_ladder(found.ladder)
         print_decision(found.ladder, found.promotion)
+    here = place.context()
     report = f"{place.state}/workspace/objects/{done[-1].promotion['report']}/report.html"
     console.print(
         f"Champion in MLflow: version {runner.champion_version(place)}. Where to look next:\n"
         f"  {report}\n"
+        f"  {adjudication.scorecards(context=here)}\n"
+        f"  {quarantine.page(context=here)}\n"
         "  make up        Airflow and MLflow with these runs in them\n"
         "  rerankops lineage judgments --config demo",
         soft_wrap=True,
