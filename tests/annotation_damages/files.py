@@ -23,7 +23,12 @@ from annotation_damages.edits import (
 CASES: list[Case] = [
     # fields
     *(
-        Case(f"no line has {name}", QUARANTINE, without(name), says=(f"no line has the field '{name}'", "add to every line"))
+        Case(
+            f"no line has {name}",
+            QUARANTINE,
+            without(name),
+            says=(f"no line has the field '{name}'", "add to every line"),
+        )
         for name in ("batch_id", "task_id", "annotator_id", "grade", "annotated_at")
     ),
     *(
@@ -36,7 +41,12 @@ CASES: list[Case] = [
         )
         for name in ("batch_id", "task_id", "annotator_id", "grade", "annotated_at")
     ),
-    Case("a field under another name", QUARANTINE, renamed(task_id="task"), says=("'task_id'", "'task'", "add to every line")),
+    Case(
+        "a field under another name",
+        QUARANTINE,
+        renamed(task_id="task"),
+        says=("'task_id'", "'task'", "add to every line"),
+    ),
     Case(
         "two fields renamed",
         QUARANTINE,

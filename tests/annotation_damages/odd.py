@@ -11,7 +11,6 @@ from annotation_damages.edits import (
     earlier,
     every,
     graded,
-    guessed,
     leave_out,
     line,
     lines,
@@ -111,7 +110,6 @@ CASES: list[Case] = [
     Case("seconds below 0", ACCEPT, line(5, lead_seconds=-3), says=("line 5 ", "'-3' seconds", "the grade counts")),
     Case("seconds without end", ACCEPT, line(5, lead_seconds=float("inf")), says=("line 5 ", "'Infinity' seconds")),
     Case("seconds in words", ACCEPT, line(5, lead_seconds="a while"), says=("'a while' seconds",)),
-    Case("a person who guesses", ACCEPT, guessed),  # six controls, of which a guess passes half, cannot tell
     Case("CSV", ACCEPT, content=as_csv, source=f"{BATCH}.csv"),
     Case("grades as before", ACCEPT, history=earlier(0.42, 0.2, 0.22, 0.16), aside=0),
     Case(

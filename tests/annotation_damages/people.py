@@ -10,6 +10,7 @@ from annotation_damages.edits import (
     copied,
     earlier,
     every,
+    guessed,
     leave_out,
     lines,
     person,
@@ -102,6 +103,13 @@ CASES: list[Case] = [
         aside=66,
     ),
     Case(
+        "a person who guesses",
+        PART,
+        guessed,
+        says=("'ann-2' agrees with other people on 66 tasks no better",),
+        aside=66,
+    ),
+    Case(
         "a grade throughout, 0",
         PART,
         person("ann-2", lambda n, row: {**row, "grade": 0}),
@@ -154,7 +162,7 @@ CASES: list[Case] = [
         "two people set aside",
         QUARANTINE,
         then(person("ann-2", lambda n, row: {**row, "lead_seconds": 0.1}), turned("ann-3")),
-        says=("'ann-3' (failed controls)", "'ann-2' (too fast)", "other people"),
+        says=("'ann-3' (failed controls, chance agreement)", "'ann-2' (too fast)", "other people"),
     ),
     Case(
         "a forged account",

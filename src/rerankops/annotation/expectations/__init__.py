@@ -7,7 +7,7 @@ rest is accepted in part. Everything else is accepted; what is odd and harmless 
 | looked at | quarantined | set aside | warned about |
 |---|---|---|---|
 | lines | more than `max_set_aside_share` of them break one rule, or any; an end that is cut off; a missing field; columns in one another's place; grades counted from 1; an unknown batch; a gold question | unreadable; of another batch or task; a field that is empty or cannot be read; a grade or time out of range; a time before the batch was made; another text than was sent; contradicting grades of one person | said twice; lead times that cannot be |
-| people | fewer than `min_completeness_left` of the annotations are left without those who are set aside | fail control tasks; faster than `min_median_seconds`; one grade or a pattern throughout; another's work to the instant; a second spelling on the same tasks | fail controls that are too few to tell; two spellings |
+| people | fewer than `min_completeness_left` of the annotations are left without those who are set aside | fail control tasks; agree with others as a guess does; faster than `min_median_seconds`; one grade or a pattern throughout; another's work to the instant; a second spelling on the same tasks | fail controls that are too few to tell; two spellings |
 | queries | fewer than `min_completeness` of all annotations came back | fewer than `min_query_completeness` of its tasks can be used | lacks some |
 | all grades | controls failed or gone; a `positive_share` out of bounds; drift beyond the second of `grade_drift` | | no controls; drift beyond the first |
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from rerankops.annotation.expectations._patterns import PERIODS, copies, peers, repetition
-from rerankops.annotation.expectations._statistics import SIGNIFICANCE, at_least, at_most, tail
+from rerankops.annotation.expectations._statistics import DOUBT, SIGNIFICANCE, at_least, at_most, tail
 from rerankops.annotation.expectations._verdict import SET_ASIDE, WARNING, Check, expectation
 from rerankops.annotation.expectations._words import NAMED, listed, quoted
 from rerankops.config.settings import AnnotationSettings
@@ -26,6 +26,8 @@ PERIODIC = 0.98
 """Share of grades that repeat after a period, from which a test asks the same."""
 CHANCE_KAPPA = 0.2
 """Agreement with other people up to which a pattern is not explained by the tasks ('slight', Landis and Koch 1977)."""
+NO_AGREEMENT = 0.1
+"""Agreement with other people that a guess may reach; who is below beyond doubt did not read."""
 MIN_COPIED, COPIED = 10, 0.9
 """Tasks, and share of somebody's work, that must be another's to the instant."""
 MIN_PEERS = 30
@@ -45,10 +47,13 @@ def passed_reversed() -> pl.Expr:
 def measured(sound: pl.DataFrame, annotators: pl.DataFrame, settings: AnnotationSettings) -> pl.DataFrame:
     """A row for each annotator of the sound rows, those who passed fewest controls first.
 
-    control_accuracy_at_most, fast_share_at_least: bounds at 95 %. seconds: median a task, of lead_seconds or, where
-    the tool measured none, between one annotation and the next; null where times say nothing. monotony_p, pattern_p:
-    chance of such uniform or periodic grades, null where they are neither. copy_of: whose work it is, to the instant.
+    control_accuracy_at_most, fast_share_at_least, kappa_at_most: bounds at 95 %. seconds: median a task, of
+    lead_seconds or, where the tool measured none, between one annotation and the next; null where times say nothing.
+    monotony_p, pattern_p: chance of such uniform or periodic grades, null where they are neither. copy_of: whose work
+    it is, to the instant.
     """
+    from scipy.special import ndtri
+
     order = sound.sort("annotator", "annotated_at_value", "line")
     code, annotator = np.unique(order["annotator"].to_numpy(), return_inverse=True)
     annotator, people = annotator.astype(np.int64), len(code)
@@ -86,6 +91,8 @@ def measured(sound: pl.DataFrame, annotators: pl.DataFrame, settings: Annotation
             monotony_p=pl.Series(np.where(uniform, np.minimum(1, monotony * len(GRADES)), np.nan)).fill_nan(None),
             period=pl.Series(period).cast(pl.Int64),
             pattern_p=pl.Series(np.where(periodic, np.minimum(1, pattern * len(PERIODS)), np.nan)).fill_nan(None),
+            kappa=pl.Series(about.kappa).fill_nan(None),
+            kappa_at_most=pl.Series(about.kappa + ndtri(1 - DOUBT) * about.error).fill_nan(None),
             level=pl.lit(level),
             **_speed(order, annotator, people, settings.min_median_seconds),
         )
@@ -219,6 +226,16 @@ def person_rules(table: pl.DataFrame, settings: AnnotationSettings) -> list[Pers
             {"max_value": 0.5},
         ),
         PersonRule(
+            "chance agreement",
+            "kappa_at_most",
+            "nobody's agreement with other people is that of a guess beyond doubt",
+            pl.col("kappa_at_most") < NO_AGREEMENT,
+            "chance",
+            "explain the grades to them and have these tasks graded again",
+            between,
+            {"min_value": NO_AGREEMENT},
+        ),
+        PersonRule(
             "one grade throughout",
             "monotony_p",
             "nobody gives one grade throughout where other people's differ",
@@ -288,6 +305,7 @@ _TOLD = {
     "doubtful": "passed {controls_passed} of {controls} control tasks, {needed:.1%} are needed, but they are too few "
     "to tell",
     "fast": "took {seconds:.2g} s a task (median), at least {fastest:g} s are needed to read one",
+    "chance": "agrees with other people on {annotations} tasks no better than by chance (kappa {kappa:.2f})",
     "monotony": "gave grade {top_grade} to {top_share:.1%} of {annotations} tasks, which other people's grades make "
     "implausible",
     "pattern": "repeats the same {period} grades over and over in {annotations} tasks",

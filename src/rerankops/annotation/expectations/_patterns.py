@@ -21,12 +21,14 @@ class Peers:
     """Of each annotator: how often they gave each grade, and how often other people did on the same tasks.
 
     own, others: (annotators, grades) counts. kappa: agreement with other people's grades of the same tasks beyond
-    chance (Cohen, 1960), NaN where nobody shares a task.
+    chance (Cohen, 1960), and its standard error when tasks, not pairs, are what is sampled; NaN where nobody shares a
+    task.
     """
 
     own: Floats
     others: Floats
     kappa: Floats
+    error: Floats
 
 
 def peers(task: NDArray[np.int64], annotator: NDArray[np.int64], grade: NDArray[np.int64], people: int) -> Peers:
@@ -40,7 +42,9 @@ def peers(task: NDArray[np.int64], annotator: NDArray[np.int64], grade: NDArray[
         same = np.bincount(annotator, by_task[task, grade] - 1, people) / shared
         chance = (own / own.sum(axis=1, keepdims=True) * others / shared[:, None]).sum(axis=1)
         kappa = np.where(chance < 1, (same - chance) / (1 - chance), np.nan)
-    return Peers(own, others, kappa)
+        shared_tasks = np.bincount(annotator, by_task[task].sum(axis=1) > 1, people)
+        error = np.sqrt(same * (1 - same) / shared_tasks) / (1 - chance)
+    return Peers(own, others, kappa, error)
 
 
 def repetition(annotator: NDArray[np.int64], grade: NDArray[np.int64], people: int) -> tuple[Floats, Floats, Floats]:
