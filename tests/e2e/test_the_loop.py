@@ -15,7 +15,13 @@ from rerankops.pipeline.incumbent import registry
 from rerankops.pipeline.reporting import full_ladder
 from rerankops.records import AnnotationTask, Candidate, PromotionDecision, QueryEvent
 
-QUICK = {"ENCODER__MAX_LENGTH": "128", "TRAINING__MAX_LENGTH": "128", "TRAINING__EPOCHS": "1"}
+QUICK = {
+    "ENCODER__MAX_LENGTH": "128",
+    "TRAINING__MAX_LENGTH": "128",
+    "TRAINING__EPOCHS": "1",
+    "ANNOTATION__SELECTION__POOL_QUERIES": "140",
+    "ANNOTATION__SELECTION__BUDGET_TASKS": "600",
+}
 """What is tested is the way, not how well it learns."""
 
 pytestmark = pytest.mark.timeout(1500)  # whole rounds of the loop, on a machine that may be busy

@@ -12,7 +12,13 @@ from elasticsearch import Elasticsearch
 from rerankops.demo import runner
 from rerankops.records import Candidate
 
-QUICK = {"ENCODER__MAX_LENGTH": "128", "TRAINING__MAX_LENGTH": "128", "TRAINING__EPOCHS": "1"}
+QUICK = {
+    "ENCODER__MAX_LENGTH": "128",
+    "TRAINING__MAX_LENGTH": "128",
+    "TRAINING__EPOCHS": "1",
+    "ANNOTATION__SELECTION__POOL_QUERIES": "140",
+    "ANNOTATION__SELECTION__BUDGET_TASKS": "600",
+}
 """What is tested is the way, not how well it learns."""
 
 pytestmark = pytest.mark.timeout(1500)  # a whole round of the loop, on a machine that may be busy

@@ -39,7 +39,14 @@ def full_ladder(context: Context, evaluation: Address, decision: Address) -> dic
     }
 
 
-_RATES = frozenset({"completeness", "control_accuracy", "positive_share", "alpha", "kappa"})
+_SHOWN = {
+    "validate_delivery": (
+        "accepted", "in_part", "annotations", "annotators", "set_aside", "completeness", "control_accuracy",
+        "positive_share", "grade_drift",
+    ),
+}  # fmt: skip
+"""Steps that measure more than a table of stages can tell, and what it tells of them; the verdict has the rest."""
+_RATES = frozenset({"completeness", "control_accuracy", "positive_share", "grade_drift", "alpha", "kappa"})
 """Shares and coefficients: of several runs of a step the mean is told, of everything else the sum."""
 
 
@@ -53,7 +60,8 @@ def stages(context: Context, address: Address) -> list[dict[str, Any]]:
 
 def _told(name: str, runs: list[Manifest]) -> dict[str, Any]:
     counts: dict[str, float] = {}
-    for key in dict.fromkeys(key for run in runs for key in run.counts):
+    for key in _SHOWN.get(name) or dict.fromkeys(key for run in runs for key in run.counts):
         values = [run.counts[key] for run in runs if key in run.counts]
-        counts[key] = round(sum(values) / len(values), 4) if key in _RATES else sum(values)
+        if values:
+            counts[key] = round(sum(values) / len(values), 4) if key in _RATES else sum(values)
     return {"name": name, "seconds": round(sum(run.seconds for run in runs), 3), "counts": counts}
