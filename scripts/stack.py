@@ -303,6 +303,10 @@ def _healthy_parts(stack: Stack) -> set[str]:
     return healthy
 
 
+_TRIES = 30
+"""To create a pool, a second apart."""
+
+
 def _create_pools(stack: Stack, password: str) -> None:
     """One slot each, unless the pool exists: a person may have resized it."""
     with httpx.Client(base_url=stack.airflow_url, trust_env=False, timeout=30) as client:
@@ -312,7 +316,11 @@ def _create_pools(stack: Stack, password: str) -> None:
         client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
         for name, description in POOLS.items():
             pool = {"name": name, "slots": 1, "description": description, "include_deferred": False}
-            answer = client.post("/api/v2/pools", json=pool)
+            for _ in range(_TRIES):
+                answer = client.post("/api/v2/pools", json=pool)
+                if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                    break
+                time.sleep(1)  # on SQLite, while the DAG processor writes what it parsed
             if answer.status_code not in {httpx.codes.CREATED, httpx.codes.CONFLICT}:
                 raise StackError(f"pool {name} could not be created: {answer.status_code} {answer.text}")
 

@@ -19,8 +19,8 @@ QUICK = {
     "ENCODER__MAX_LENGTH": "128",
     "TRAINING__MAX_LENGTH": "128",
     "TRAINING__EPOCHS": "1",
-    "ANNOTATION__SELECTION__POOL_QUERIES": "140",
-    "ANNOTATION__SELECTION__BUDGET_TASKS": "600",
+    "ANNOTATION__SELECTION__POOL_QUERIES": "100",
+    "ANNOTATION__SELECTION__BUDGET_TASKS": "420",
 }
 """What is tested is the way, not how well it learns."""
 
