@@ -44,10 +44,10 @@ def refresh(context: Context, tell: Tell) -> Address:
     gold = corpus.load_gold(context=context)
     tell("embed passages")
     vectors = corpus.embed_corpus(passages, context=context)
-    tell("check gold questions")
-    quality.check_gold_questions(gold, passages, context=context)
     tell("build index")
     built = index.build_index(passages, vectors, context=context)
+    tell("check gold questions")
+    quality.check_gold_questions(gold, passages, context=context)
     tell("check recall")
     index.serve_index(built, context=context)
     return built
