@@ -44,7 +44,7 @@ class LabelStudio:
 
     def own(self) -> Server:
         if self.server is None:
-            pytest.skip(f"the server that {GIVEN} names is not ours to stop or to add accounts to")
+            pytest.fail(f"the server that {GIVEN} names is not ours to stop or to add accounts to; unset it")
         return self.server
 
 
