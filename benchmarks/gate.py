@@ -23,10 +23,10 @@ import polars as pl
 from scipy import stats
 
 from rerankops import config
+from rerankops.evaluation.ladder import COLUMNS
 from rerankops.promotion.power import POWER, Effect, Population, detectable_gain, simulate, stopped_loss
 
 RESULTS = Path(__file__).resolve().parent / "results"
-COLUMNS = {"accuracy": "correct", "recall@1": "recall@1", "mrr@10": "reciprocal_rank@10", "ndcg@10": "ndcg@10"}
 
 
 def main() -> None:

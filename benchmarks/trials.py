@@ -47,12 +47,12 @@ def trial(folder: Path, model: str) -> tuple[dict[str, Any], float]:
 def row(name: str, ladder: dict[str, Any], system: dict[str, Any]) -> str:
     gains = [
         c for c in ladder["comparisons"]
-        if (c["of"], c["against"], c["metric"]) == (system["name"], "retrieval_only", "recall@1")
+        if (c["of"], c["against"], c["metric"]) == (system["name"], "retrieval_only", "hit@1")
     ]  # fmt: skip
     points = [100 * value for c in gains for value in (c["difference"], *c["interval"])]
     gain = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points) if points else ""
     promoted = " **promoted**" if ladder["decision"].get("system") == system["name"] else ""
-    figures = " | ".join(f"{system[metric]:.3f}" for metric in ("recall@1", "mrr@10", "ndcg@10", "accuracy"))
+    figures = " | ".join(f"{system[metric]:.3f}" for metric in ("hit@1", "mrr@10", "ndcg@10", "accuracy"))
     return f"| {name} | {system['name']}{promoted} | {system['n']} | {figures} | {gain} |"
 
 
@@ -84,7 +84,7 @@ def main() -> None:
             (
                 c["difference"]
                 for c in ladder["comparisons"]
-                if (c["of"], c["against"], c["metric"]) == (chosen, "retrieval_only", "recall@1")
+                if (c["of"], c["against"], c["metric"]) == (chosen, "retrieval_only", "hit@1")
             ),
             0.0,
         )

@@ -4,12 +4,14 @@ Freezes a plan (judgments, gold questions, index, champion, settings), builds tr
 mined by the incumbent**, trains a challenger in its own process, fits the blend of signals on development queries, and
 compares on the **frozen gold questions, end to end**: retrieval only, tuned fusion, base model, champion, challenger.
 The gate promotes only on evidence, and prefers the cheapest ranker that is as good. Whatever it says is logged to
-MLflow with the report; a winner is registered and becomes `champion` by compare-and-set.
+MLflow with the report; a winner is registered as `challenger` and becomes `champion` by compare-and-set.
 
 - **When**: on new judgments, on the first of the month at 04:00 UTC, or by hand with the form.
 - **Again**: the same judgments under the same settings are one retraining, which is not repeated; give *Again* a text
   of your own to ask for another. A task that is retried continues training from its last checkpoint.
-- **Then**: updates the asset `rerankops://champion`. `rollback_reranker` undoes a promotion.
+- **Approval**: with `promotion.approval: human` a person approves or rejects first (*Required Actions*), the report at
+  hand. A rejection, or no answer in time, leaves the champion as it is; both are kept in the registry's audit trail.
+- **Then**: a promotion updates the asset `rerankops://champion`. `rollback_reranker` undoes it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
-from dag_defaults import CHAMPION, DEFAULTS, GPU, JUDGMENTS, REGISTRY, context, refuse_unknown
+from dag_defaults import GPU, JUDGMENTS, context, refuse_unknown
+from promotion_tasks import WITH_APPROVAL, settle
 
 PARAMS = {
     "epochs": Param(
@@ -57,7 +60,7 @@ PARAMS = {
     doc_md=__doc__,
     params=PARAMS,
     tags=["rerankops", "training"],
-    **DEFAULTS,
+    **WITH_APPROVAL,
 )
 def retrain_reranker():
     @task
@@ -106,10 +109,16 @@ def retrain_reranker():
         return evaluation.freeze_gold_candidates(plan, context=context())
 
     @task(**GPU)
-    def evaluate(plan: str, contenders: str, gold_candidates: str) -> str:
+    def rank_gold_candidates(plan: str, contenders: str, gold_candidates: str) -> str:
+        from rerankops.pipeline import ranking
+
+        return ranking.rank_gold_candidates(plan, contenders, gold_candidates)
+
+    @task
+    def evaluate(plan: str, contenders: str, ranked: str) -> str:
         from rerankops.pipeline import evaluation
 
-        return evaluation.evaluate(plan, contenders, gold_candidates)
+        return evaluation.evaluate(plan, contenders, ranked)
 
     @task
     def decide(plan: str, contenders: str, evaluation: str) -> str:
@@ -117,20 +126,13 @@ def retrain_reranker():
 
         return steps.decide(plan, contenders, evaluation)
 
-    @task(outlets=[CHAMPION], **REGISTRY)
-    def promote(decision: str, *, outlet_events=None) -> dict:
-        from rerankops.pipeline import promotion
-
-        result = promotion.promote(decision)
-        outlet_events[CHAMPION].extra = result
-        return result
-
     plan = check_judgments(plan_retraining())
     candidates = retrieve_judged(plan)
     groups = build_training_groups(plan, candidates)
     contenders = fit_rankers(plan, candidates, groups, train_cross_encoder(plan, groups))
-    evaluation = evaluate(plan, contenders, freeze_gold_candidates(plan))
-    promote(decide(plan, contenders, evaluation))
+    ranked = rank_gold_candidates(plan, contenders, freeze_gold_candidates(plan))
+    evaluation = evaluate(plan, contenders, ranked)
+    settle(decide(plan, contenders, evaluation))
 
 
 retrain_reranker()

@@ -1,7 +1,8 @@
 """### Roll the reranker back
 
 Puts the model that served before the last promotion back: the alias `champion` moves to `previous`, and `previous` to
-what was champion, so that a second run undoes the first. Who asked and why is kept with the registered model.
+what was champion, so that a second run undoes the first. Name the champion that is to go, and a run that is started
+twice by mistake fails the second time. Who asked and why is kept with the registered model.
 
 - **When**: by hand only, with a reason.
 - **Then**: updates the asset `rerankops://champion`.
@@ -12,6 +13,7 @@ from __future__ import annotations
 from airflow.sdk import Param, dag, task
 from dag_defaults import CHAMPION, DEFAULTS, REGISTRY, refuse_unknown
 
+_VERSION = {"type": ["string", "null"], "pattern": "^[1-9][0-9]*$"}
 PARAMS = {
     "reason": Param(
         type="string",
@@ -19,7 +21,19 @@ PARAMS = {
         maxLength=500,
         title="Reason",
         description="Why; it is kept with the registered model.",
-    )
+    ),
+    "expected_champion": Param(
+        None,
+        **_VERSION,
+        title="Champion to replace",
+        description="Number of the version that serves now; the run fails when another one does. Empty: whichever.",
+    ),
+    "version": Param(
+        None,
+        **_VERSION,
+        title="Bring back",
+        description="Number of an earlier champion. Empty: the one before the present champion.",
+    ),
 }
 
 
@@ -27,11 +41,12 @@ PARAMS = {
 def rollback_reranker():
     # Not retried: a second rollback undoes the first.
     @task(outlets=[CHAMPION], retries=0, **REGISTRY)
-    def roll_back(params=None, *, outlet_events=None) -> dict:
+    def roll_back(params=None, dag_run=None, *, outlet_events=None) -> dict:
         from rerankops.pipeline import promotion
 
         refuse_unknown(params, PARAMS)
-        result = promotion.roll_back(reason=params["reason"])
+        who = dag_run.triggering_user_name
+        result = promotion.roll_back(**params, actor=None if who == "dag_test" else who)
         outlet_events[CHAMPION].extra = result
         return result
 

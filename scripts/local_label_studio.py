@@ -133,7 +133,20 @@ def install(*, lock: Path = LOCK, cache: Path = CACHE) -> Home:
         uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
         if uv:
             _run([uv, "venv", "--quiet", "--python", sys.executable, home.folder / "venv"])
-            _run([uv, "pip", "install", "--quiet", "--python", home.python, "--require-hashes", "-r", lock])
+            _run(
+                [
+                    uv,
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--compile-bytecode",
+                    "--python",
+                    home.python,
+                    "--require-hashes",
+                    "-r",
+                    lock,
+                ]
+            )
         else:
             _run([sys.executable, "-m", "venv", home.folder / "venv"])
             _run([home.python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock])

@@ -3,7 +3,7 @@
     python scripts/run_dag.py collect_annotation_batch --conf '{"until": "2026-09-15T00:00:00Z"}'
 
 The run is a real one: its tasks are the DAG's own, it stands in Airflow's database and shows in the UI of `make up`.
-Exit status 0 when the run succeeded, 1 when a task failed.
+Exit status 0 when the run succeeded, 1 when a task failed or when the run would wait for a person.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from airflow_env import airflow_environment, airflow_home, demo_environment
 
@@ -32,12 +33,20 @@ def main() -> int:
         asked.root, dags=PROJECT / "dags", plugins=PROJECT / "plugins", logging_level="WARNING"
     )
     os.environ.update(environment | demo_environment(asked.root) | chosen)
-    if not (airflow_home(asked.root) / "airflow.db").exists():
+    fresh = not (airflow_home(asked.root) / "airflow.db").exists()
+    dag = find(asked.dag_id)
+    refuse_to_wait(dag)
+    if fresh:
         subprocess.run(["airflow", "db", "migrate"], check=True, stdout=subprocess.DEVNULL)
-    return run(asked.dag_id, asked.conf, asked.returned)
+    finished = dag.test(run_conf=asked.conf)
+    if asked.returned is not None:
+        values = {task.task_id: task.xcom_pull(task.task_id) for task in finished.get_task_instances()}
+        asked.returned.write_text(json.dumps(values, default=str))
+    return 0 if finished.state == "success" else 1
 
 
-def run(dag_id: str, conf: dict[str, object], returned: Path | None) -> int:
+def find(dag_id: str) -> Any:
+    """The DAG of the project's file of that name."""
     from airflow.dag_processing.dagbag import DagBag
 
     sys.path.insert(0, str(PROJECT / "dags"))  # as the bundle of a scheduler has it
@@ -46,11 +55,22 @@ def run(dag_id: str, conf: dict[str, object], returned: Path | None) -> int:
         raise SystemExit("\n".join(f"{file}: {error}" for file, error in bag.import_errors.items()))
     if dag_id not in bag.dags:
         raise SystemExit(f"no DAG {dag_id!r} in {PROJECT / 'dags'}")
-    finished = bag.dags[dag_id].test(run_conf=conf)
-    if returned is not None:
-        values = {task.task_id: task.xcom_pull(task.task_id) for task in finished.get_task_instances()}
-        returned.write_text(json.dumps(values, default=str))
-    return 0 if finished.state == "success" else 1
+    return bag.dags[dag_id]
+
+
+def refuse_to_wait(dag: Any) -> None:
+    """Without a scheduler nothing goes on with a person's answer, and `dag.test()` would wait for ever."""
+    from airflow.providers.standard.operators.hitl import HITLOperator
+
+    from rerankops import config
+
+    asking = [task.task_id for task in dag.tasks if isinstance(task, HITLOperator)]
+    if asking and config.load().promotion.approval == "human":
+        raise SystemExit(
+            f"{dag.dag_id} was not run: promotion.approval is human, so its task {asking[0]!r} waits for somebody "
+            f"to answer in Airflow's UI, which nobody can here. Start the stack (make up) and trigger {dag.dag_id} "
+            "there, or set RERANKOPS__PROMOTION__APPROVAL=none"
+        )
 
 
 if __name__ == "__main__":

@@ -58,11 +58,23 @@ def free_port() -> int:
 def run_over_rest(client: httpx.Client, dag_id: str, conf: dict[str, object], *, seconds: float) -> tuple[str, str]:
     """Triggers a DAG as its form does and waits for it: the run's path in the API, and its last state."""
     deadline = time.monotonic() + seconds
+    run = trigger(client, dag_id, conf, seconds=seconds)
+    return run, state_of(client, run, seconds=deadline - time.monotonic())
+
+
+def trigger(client: httpx.Client, dag_id: str, conf: dict[str, object], *, seconds: float) -> str:
+    """Triggers a DAG as its form does, once Airflow knows it: the run's path in the API."""
+    deadline = time.monotonic() + seconds
     while client.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.NOT_FOUND and time.monotonic() < deadline:
         time.sleep(1)
     triggered = client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
     assert triggered.status_code == httpx.codes.OK, triggered.text
-    run = f"/api/v2/dags/{dag_id}/dagRuns/{triggered.json()['dag_run_id'].replace('+', '%2B')}"
+    return f"/api/v2/dags/{dag_id}/dagRuns/{triggered.json()['dag_run_id'].replace('+', '%2B')}"
+
+
+def state_of(client: httpx.Client, run: str, *, seconds: float) -> str:
+    """The last state of a run, given so long to end."""
+    deadline = time.monotonic() + seconds
     while (state := client.get(run).json()["state"]) not in {"success", "failed"} and time.monotonic() < deadline:
         time.sleep(0.5)
-    return run, str(state)
+    return str(state)

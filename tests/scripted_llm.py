@@ -7,6 +7,7 @@ of a request (see `Asked`) that returns a `Reply`; it runs in the server's threa
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -122,6 +123,10 @@ class ScriptedLlm:
 
         class Server(ThreadingHTTPServer):
             request_queue_size = 128
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                if not isinstance(sys.exc_info()[1], ConnectionError):  # else the client is gone, or was killed
+                    super().handle_error(request, client_address)
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"

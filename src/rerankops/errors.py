@@ -29,6 +29,10 @@ class ArtefactDamaged(RerankopsError):
     """The stored bytes of an artefact are not those its manifest promised."""
 
 
+class DiskFull(RerankopsError):
+    """There is no room left where an artefact is to be written."""
+
+
 class ModelUnavailable(RerankopsError):
     """Model weights can neither be found locally nor fetched."""
 

@@ -28,6 +28,8 @@ ORIGINS = ("human", "imported", "feedback", "teacher")
 """Where a judgment comes from, the most trusted first."""
 VERDICTS = ("careless", "watch", "fine", "unknown")
 """On annotators: careless with certainty, rather careless than not, neither, too few answers to tell."""
+RULE_VERDICTS = ("passed", "failed", "cannot tell", "unknown", "not gated")
+"""Of a rule of the gate: as asked, against what was asked, too few questions to tell, not measured, told only."""
 SYSTEMS = ("retrieval_only", "tuned_fusion", "base", "champion", "challenger")
 """Rows of the ladder, cheapest first."""
 
@@ -398,7 +400,9 @@ GoldEntry = Record(
     pa.schema(
         [
             *GoldQuestion.schema,
-            field("unanswerable", pa.bool_(), "kept, and kept out of training; not asked by the gate"),
+            field(
+                "unanswerable", pa.bool_(), "kept out of training; asked of readers that can refuse: refusing is right"
+            ),
             field("answered_by", STRINGS, "who answered independently"),
             field("resolved_by", pa.string(), "who settled a disagreement", null=True),
             field("source", pa.string(), "the draft or file it comes from"),
@@ -444,7 +448,7 @@ Signal = Record(
 
 QuestionOutcome = Record(
     "question_outcomes",
-    1,
+    2,
     pa.schema(
         [
             field("system", pa.string(), "one of SYSTEMS"),
@@ -452,8 +456,17 @@ QuestionOutcome = Record(
             field("stratum", pa.string(), ""),
             field("answer", pa.string(), "what the reader said from the ranked passages; may be empty"),
             field("correct", pa.bool_(), "null when no verdict could be had", null=True),
+            field("refused", pa.bool_(), "the reader would not answer; null when it was not heard", null=True),
+            field(
+                "judged_by", pa.string(), "containment, llm or refusal; null when no verdict could be had", null=True
+            ),
             field("reciprocal_rank@10", pa.float64(), "null without known relevant passages", null=True),
+            field("average_precision", pa.float64(), "null without known relevant passages", null=True),
             field("ndcg@10", pa.float64(), "null without known relevant passages", null=True),
+            field("ndcg_exp@10", pa.float64(), "null without known relevant passages", null=True),
+            field("hit@1", pa.float64(), "null without known relevant passages", null=True),
+            field("hit@6", pa.float64(), "null without known relevant passages", null=True),
+            field("hit@30", pa.float64(), "null without known relevant passages", null=True),
             field("recall@1", pa.float64(), "null without known relevant passages", null=True),
             field("recall@6", pa.float64(), "null without known relevant passages", null=True),
             field("recall@30", pa.float64(), "null without known relevant passages", null=True),
@@ -508,7 +521,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the gate: what was asked, what was measured, and whether it passed, in words too."""
+    """One rule of the gate: what was asked, what was measured, whether it lets pass, and why, in words too.
+
+    verdict: one of RULE_VERDICTS; "" in decisions that were stored before there were verdicts.
+    """
 
     name: str
     threshold: float | None
@@ -516,6 +532,7 @@ class Rule:
     interval: tuple[float, float] | None
     passed: bool
     words: str
+    verdict: str = ""
 
 
 @dataclass(frozen=True)

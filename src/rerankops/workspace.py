@@ -10,12 +10,14 @@ References (`ROOT/refs/NAME.json`) are the only mutable things: named pointers a
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,7 +30,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 from upath import UPath
 
-from rerankops.errors import ArtefactDamaged, ArtefactMissing
+from rerankops.errors import ArtefactDamaged, ArtefactMissing, DiskFull, RerankopsError
 from rerankops.records import Record
 
 Address = str
@@ -36,6 +38,9 @@ Address = str
 
 _TABLE = "data.parquet"
 _DOCUMENT = "document.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LEFT_OVER = 7 * 24 * 3600.0
+"""Seconds after which a scratch folder belongs to nobody: its process was killed."""
 
 
 @dataclass(frozen=True)
@@ -215,14 +220,23 @@ class Workspace:
             return self._store(address, files, step, version, len(files), inputs, settings, counts, seconds)
 
     @contextlib.contextmanager
-    def local_folder(self, address: Address) -> Iterator[Path]:
-        """A folder artefact as a local folder; on an object store it is fetched for the time of the block."""
+    def local_folder(self, address: Address, *, verified: bool = False) -> Iterator[Path]:
+        """A folder artefact as a local folder; on an object store it is fetched for the time of the block.
+
+        verified: read all of it and compare with the manifest, as a fetched one always is. Raises ArtefactMissing,
+        ArtefactDamaged.
+        """
         manifest = self.manifest(address)
         if self.is_local:
             folder = Path(self._folder(address).path)
             for name in manifest.files:
                 if not (folder / name).is_file():
                     raise ArtefactDamaged(f"{address}: file {name} is gone; delete its folder and run its step again")
+                if verified and _sha256(folder / name) != manifest.files[name]:
+                    raise ArtefactDamaged(
+                        f"{folder / name} is damaged: it is not what {manifest.step} stored; delete its folder and run "
+                        "its step again"
+                    )
             yield folder
             return
         with self._scratch() as folder:
@@ -349,28 +363,32 @@ class Workspace:
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """An empty folder on the same file system as the objects, gone afterwards."""
-        if self.is_local:
-            parent = Path(self.root.path) / "tmp"
-            parent.mkdir(parents=True, exist_ok=True)
-        else:
-            parent = Path(tempfile.gettempdir())
+        """An empty folder on the same file system as the objects, gone afterwards; what killed processes left, too."""
+        parent = Path(self.root.path) / "tmp" if self.is_local else Path(tempfile.gettempdir())
         folder = parent / f"{os.getpid()}-{uuid.uuid4().hex}"
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with room(f"an artefact of workspace {self.root}"):
+            parent.mkdir(parents=True, exist_ok=True)
+            if self.is_local:
+                _sweep(parent)
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _write(self, path: UPath, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not self.is_local:
-            path.write_bytes(data)
-            return
-        temporary = Path(path.path).with_name(f".{path.name}.{uuid.uuid4().hex}")
-        temporary.write_bytes(data)
-        _sync(temporary)
-        temporary.replace(path.path)
+        with room(f"a reference of workspace {self.root}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.is_local:
+                path.write_bytes(data)
+                return
+            temporary = Path(path.path).with_name(f".{path.name}.{uuid.uuid4().hex}")
+            try:
+                temporary.write_bytes(data)
+                _sync(temporary)
+                temporary.replace(path.path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def _verified(self, manifest: Manifest, name: str) -> bytes:
         path = self._folder(manifest.address) / name
@@ -389,6 +407,23 @@ class Workspace:
         return bytes(data)
 
 
+@contextlib.contextmanager
+def room(what: str) -> Iterator[None]:
+    """Turns the ways in which Python and the libraries that write files say "disk full" into DiskFull. what: is
+    written, in words."""
+    try:
+        yield
+    except Exception as error:
+        words = str(error)
+        full = isinstance(error, OSError) and error.errno in _FULL
+        full |= any(os.strerror(code) in words for code in _FULL)
+        if not full or isinstance(error, RerankopsError):
+            raise
+        raise DiskFull(
+            f"no room is left for {what} ({words[:200]}); nothing was stored; make room and run the step again"
+        ) from error
+
+
 def _bytes(content: bytes | Path) -> bytes:
     return content.read_bytes() if isinstance(content, Path) else content
 
@@ -398,6 +433,15 @@ def _sha256(content: bytes | Path) -> str:
         return hashlib.sha256(content).hexdigest()
     with content.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sweep(parent: Path) -> None:
+    """Removes scratch folders that nobody has touched for a week."""
+    before = time.time() - _LEFT_OVER
+    for folder in parent.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # its own process was faster
+            if folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

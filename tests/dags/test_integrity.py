@@ -17,7 +17,7 @@ import pytest
 
 from rerankops import errors
 
-SHARED = {"dag_defaults"}
+SHARED = {"dag_defaults", "promotion_tasks"}
 """Modules in dags/ that hold no DAG."""
 MAX_LINES = 150
 HEAVY = [
@@ -42,6 +42,11 @@ class Shape:
     registry: set[str] = field(default_factory=set)
     mapped: set[str] = field(default_factory=set)
     may_skip: set[str] = field(default_factory=set)
+    branches: set[str] = field(default_factory=set)
+    asks_a_person: set[str] = field(default_factory=set)
+    runs_when: dict[str, str] = field(default_factory=dict)
+    instead_of_an_update: set[str] = field(default_factory=set)
+    ends_within: timedelta = timedelta(hours=12)
     retries: int = 2
 
 
@@ -61,6 +66,7 @@ SHAPES = {
         },
         waits_for={CORPUS},
         updates={"serve_index": INDEX},
+        runs_when={"join_vectors": "none_failed"},
         gpu={"embed_shard"},
         mapped={"embed_shard"},
     ),
@@ -121,21 +127,32 @@ SHAPES = {
                 "train_cross_encoder",
                 "fit_rankers",
                 "freeze_gold_candidates",
+                "rank_gold_candidates",
                 "evaluate",
                 "decide",
             },
             "retrieve_judged": {"build_training_groups", "fit_rankers"},
             "build_training_groups": {"train_cross_encoder", "fit_rankers"},
             "train_cross_encoder": {"fit_rankers"},
-            "fit_rankers": {"evaluate", "decide"},
-            "freeze_gold_candidates": {"evaluate"},
+            "fit_rankers": {"rank_gold_candidates", "evaluate", "decide"},
+            "freeze_gold_candidates": {"rank_gold_candidates"},
+            "rank_gold_candidates": {"evaluate"},
             "evaluate": {"decide"},
-            "decide": {"promote"},
+            "decide": {"register", "approve", "promote", "reject"},
+            "register": {"who_decides", "approve"},
+            "who_decides": {"approve", "promote"},
+            "approve": {"promote", "reject"},
             "promote": set(),
+            "reject": set(),
         },
         updates={"promote": CHAMPION},
-        gpu={"build_training_groups", "train_cross_encoder", "fit_rankers", "evaluate"},
-        registry={"promote"},
+        gpu={"build_training_groups", "train_cross_encoder", "fit_rankers", "rank_gold_candidates"},
+        registry={"register", "promote", "reject"},
+        branches={"who_decides", "approve"},
+        asks_a_person={"approve"},
+        runs_when={"promote": "none_failed_min_one_success"},
+        instead_of_an_update={"reject"},
+        ends_within=timedelta(hours=12, days=7),
     ),
     "review_quarantine": Shape(
         area="annotation",
@@ -239,7 +256,9 @@ def test_only_the_named_tasks_update_an_asset(find_dag: Find, dag_id: str) -> No
 
 @each_dag
 def test_the_asset_is_updated_by_the_last_task_alone(find_dag: Find, dag_id: str) -> None:
-    assert [task.task_id for task in find_dag(dag_id).leaves] == list(SHAPES[dag_id].updates)
+    shape = SHAPES[dag_id]
+    last = {task.task_id for task in find_dag(dag_id).leaves}
+    assert last == set(shape.updates) | shape.instead_of_an_update
 
 
 def test_the_assets_chain_the_dags(dag_bag: Any) -> None:
@@ -273,11 +292,46 @@ def test_only_the_named_tasks_take_the_gpu_or_the_registry(find_dag: Find, dag_i
 
 @each_dag
 def test_only_the_named_tasks_are_mapped_or_may_end_a_run_early(find_dag: Find, dag_id: str) -> None:
+    from airflow.providers.common.compat.sdk import BranchMixIn
     from airflow.sdk.definitions.mappedoperator import MappedOperator
 
     tasks = find_dag(dag_id).tasks
     assert {task.task_id for task in tasks if isinstance(task, MappedOperator)} == SHAPES[dag_id].mapped
     assert {task.task_id for task in tasks if "ShortCircuit" in task.task_type} == SHAPES[dag_id].may_skip
+    assert {task.task_id for task in tasks if isinstance(task, BranchMixIn)} == SHAPES[dag_id].branches
+
+
+@each_dag
+def test_all_but_the_named_tasks_run_when_all_before_them_succeeded(find_dag: Find, dag_id: str) -> None:
+    rules = {task.task_id: task.trigger_rule for task in find_dag(dag_id).tasks if task.trigger_rule != "all_success"}
+    assert rules == SHAPES[dag_id].runs_when
+
+
+@each_dag
+def test_only_the_named_tasks_ask_a_person_and_silence_is_a_refusal(find_dag: Find, dag_id: str) -> None:
+    from airflow.providers.standard.operators.hitl import HITLOperator
+
+    asking = {task.task_id: task for task in find_dag(dag_id).tasks if isinstance(task, HITLOperator)}
+    assert set(asking) == SHAPES[dag_id].asks_a_person
+    for task in asking.values():
+        assert task.options == ["Approve", "Reject"]
+        assert task.defaults == ["Reject"]
+        assert task.options_mapping == {"Approve": "promote", "Reject": "reject"}
+
+
+def test_the_longest_wait_for_a_person_ends_before_the_run_does(find_dag: Find) -> None:
+    from pydantic import ValidationError
+
+    from rerankops import config
+
+    dag = find_dag("retrain_reranker")
+    longest = dag.get_task("approve").response_timeout
+    settings = config.load().promotion
+    hours = longest / timedelta(hours=1)
+    assert type(settings).model_validate(settings.model_dump() | {"approval_timeout_hours": hours})
+    with pytest.raises(ValidationError, match="approval_timeout_hours"):
+        type(settings).model_validate(settings.model_dump() | {"approval_timeout_hours": hours + 1})
+    assert dag.dagrun_timeout - longest >= timedelta(hours=12)
 
 
 @each_dag
@@ -301,7 +355,7 @@ def test_its_page_is_the_docstring_of_its_file(find_dag: Find, dag_folder: Path,
 @each_dag
 def test_it_neither_catches_up_nor_runs_beside_itself(find_dag: Find, dag_id: str) -> None:
     dag = find_dag(dag_id)
-    assert (dag.catchup, dag.max_active_runs, dag.dagrun_timeout) == (False, 1, timedelta(hours=12))
+    assert (dag.catchup, dag.max_active_runs, dag.dagrun_timeout) == (False, 1, SHAPES[dag_id].ends_within)
     assert dag.start_date is None  # with one, catchup=False still runs the latest past interval at first sight
 
 

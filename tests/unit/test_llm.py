@@ -403,3 +403,27 @@ def test_a_key_with_a_line_break_in_it_is_refused_without_showing_it(connect: Co
     with pytest.raises(SettingsError, match=API_KEY) as error_:
         connect(key="sk-a\nsk-b")
     assert "sk-" not in str(error_.value)
+
+
+def test_who_goes_on_without_a_server_gets_what_was_answered_and_a_reason_for_the_rest(
+    scripted_llm: ScriptedLlm, connect: Connect
+) -> None:
+    scripted_llm.script = lambda asked: completion("yes") if asked.number < 3 else error(503)
+    with connect(retries=0, concurrency=1) as client:
+        answers = client.ask(prompts(20), when_away="go_on")
+    assert [getattr(answer, "text", None) for answer in answers] == ["yes"] * 3 + [None] * 17
+    assert {answer.kind for answer in answers if isinstance(answer, NoAnswer)} == {"unavailable"}
+    assert len(scripted_llm.requests) == 8, "five in a row, and nobody asks any more"
+
+
+def test_going_on_keeps_why_each_prompt_got_no_answer(scripted_llm: ScriptedLlm, connect: Connect) -> None:
+    scripted_llm.script = lambda asked: error(400) if asked.number == 0 else error(503)
+    with connect(retries=0, concurrency=1) as client:
+        answers = client.ask(prompts(12), when_away="go_on")
+    assert [getattr(answer, "kind", "") for answer in answers] == ["refused"] + ["unavailable"] * 11
+    with connect(retries=0, concurrency=1, request_budget=2) as client:
+        answers = client.ask(prompts(12), when_away="go_on")
+    assert [getattr(answer, "kind", "") for answer in answers] == ["unavailable"] * 2 + ["budget"] * 10
+    scripted_llm.script = lambda asked: error(401)
+    with connect(retries=0) as client, pytest.raises(ServerRefused):
+        client.ask(prompts(2), when_away="go_on")

@@ -7,21 +7,27 @@ import itertools
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
+from safetensors.numpy import save_file
 from upath import UPath
 
-from rerankops.errors import ArtefactDamaged, ArtefactMissing, SchemaMismatch
+from rerankops.errors import ArtefactDamaged, ArtefactMissing, DiskFull, SchemaMismatch
 from rerankops.records import GoldQuestion, Passage
 from rerankops.workspace import Address, Workspace, digest
 
@@ -474,3 +480,76 @@ def test_a_file_uri_is_a_local_folder(tmp_path: Path) -> None:
     address = workspace.publish(Passage, passages("a"), step="load")
     assert workspace.is_local
     assert json.loads((tmp_path / "ws" / "objects" / address / "manifest.json").read_text())["address"] == address
+
+
+# -- a disk that is full
+
+
+@contextmanager
+def files_of(most: int) -> Iterator[None]:
+    """No file may have more bytes, so that writing ends in the middle, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("how", ["write_text", "parquet", "copytree", "safetensors"])
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(local: Workspace, tmp_path: Path, how: str) -> None:
+    large = tmp_path / "large"
+    large.mkdir()
+    (large / "file").write_bytes(b"x" * 100_000)
+
+    def build(folder: Path) -> None:
+        if how == "write_text":
+            (folder / "page.html").write_text("x" * 100_000)
+        elif how == "parquet":
+            pq.write_table(pa.table({"a": np.random.default_rng(0).random(20_000)}), folder / "a.parquet")
+        elif how == "copytree":
+            shutil.copytree(large, folder / "copy")
+        else:
+            save_file({"a": np.zeros(20_000)}, folder / "a.safetensors")
+
+    with (
+        pytest.raises(DiskFull, match=r"no room is left for an artefact .* make room and run the step again"),
+        files_of(10_000),
+    ):
+        local.publish_folder("reports", build, step="render", settings={})
+    assert not list((Path(local.root.path) / "objects").glob("*/*"))
+    assert not list((Path(local.root.path) / "tmp").iterdir())
+    address = local.publish_folder("reports", build, step="render", settings={})
+    assert local.manifest(address).rows == 1
+
+
+def test_a_reference_that_does_not_fit_keeps_its_old_value(local: Workspace) -> None:
+    old, new = (local.publish(Passage, passages(t), step="load") for t in "ab")
+    local.point("corpus", old)
+    with pytest.raises(DiskFull, match="no room is left"), files_of(10):
+        local.point("corpus", new)
+    assert local.ref("corpus") == old
+    assert [p.name for p in (Path(local.root.path) / "refs").iterdir()] == ["corpus.json"]
+
+
+def test_scratch_of_killed_processes_is_swept_after_a_week(local: Workspace) -> None:
+    scratch = Path(local.root.path) / "tmp"
+    for name, days in {"123-old": 8, "124-young": 1}.items():
+        (scratch / name).mkdir(parents=True)
+        (scratch / name / "weights").write_bytes(b"x")
+        then = time.time() - days * 86400
+        os.utime(scratch / name, (then, then))
+    local.publish(Passage, passages("a"), step="load")
+    assert [folder.name for folder in scratch.iterdir()] == ["124-young"]
+
+
+def test_a_folder_is_read_through_before_it_is_used_when_asked(local: Workspace) -> None:
+    def build(folder: Path) -> None:
+        (folder / "weights").write_bytes(b"as trained")
+
+    address = local.publish_folder("rankers", build, step="fit", settings={})
+    (Path(local.root.path) / "objects" / address / "weights").write_bytes(b"as spoiled")
+    with local.local_folder(address):
+        pass
+    with pytest.raises(ArtefactDamaged, match="weights is damaged"), local.local_folder(address, verified=True):
+        pass

@@ -12,11 +12,24 @@ from typing import NoReturn
 
 import typer
 
-from rerankops.cli import annotators, feedback, gate, gold, imports, loop, quarantine, search, showing, teacher
+from rerankops.cli import (
+    annotators,
+    feedback,
+    gate,
+    gold,
+    imports,
+    judge,
+    loop,
+    models,
+    quarantine,
+    search,
+    showing,
+    teacher,
+)
 from rerankops.errors import RerankopsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for part in (loop, annotators, feedback, gate, quarantine, search, showing, teacher, gold, imports):
+for part in (loop, annotators, feedback, gate, quarantine, search, showing, teacher, gold, imports, judge, models):
     app.add_typer(part.app)
 
 

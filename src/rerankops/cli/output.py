@@ -73,7 +73,7 @@ def print_ladder(document: dict[str, Any]) -> None:
     table = Table(title=f"The ladder, {rows[0]['n']} gold questions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("system", no_wrap=True)
     shown = strata if len(strata) > 1 else []
-    for name in ("accuracy", "95 %", *shown, "MRR@10", "NDCG@10", "R@1", "R@6", "ms"):
+    for name in ("accuracy", "95 %", *shown, "MRR@10", "NDCG@10", "Hit@1", "Hit@6", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         interval = row["accuracy_interval"]
@@ -82,7 +82,7 @@ def print_ladder(document: dict[str, Any]) -> None:
             _share(row["accuracy"]),
             f"{_share(interval[0])}–{_share(interval[1])}" if interval else "–",
             *(_share(row["strata"].get(name, {}).get("accuracy")) for name in shown),
-            *(_share(row[name], 3, 1) for name in ("mrr@10", "ndcg@10", "recall@1", "recall@6")),
+            *(_share(row[name], 3, 1) for name in ("mrr@10", "ndcg@10", "hit@1", "hit@6")),
             f"{row['milliseconds_per_query']:.1f}",
         )
     console.print(table)

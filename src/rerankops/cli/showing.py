@@ -30,7 +30,7 @@ def trial(
         typer.Option(
             help="What the gate asks for: what the set's labels say of the order, or accuracy of the answers."
         ),
-    ] = "recall@1",
+    ] = "hit@1",
     config: Config = None,
 ) -> None:
     """What would the loop give on a labelled set of yours? Its labels stand in for annotators."""

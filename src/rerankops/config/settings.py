@@ -11,7 +11,7 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 SignalName = Literal["reciprocal_rank", "bm25", "cosine", "maxsim", "cross_encoder"]
 Backend = Literal["embedded", "elasticsearch"]
-Metric = Literal["accuracy", "recall@1", "mrr@10", "ndcg@10"]
+Metric = Literal["accuracy", "hit@1", "hit@6", "recall@1", "recall@6", "mrr@10", "ndcg@10", "ndcg_exp@10", "map"]
 
 
 class Section(BaseModel):
@@ -389,15 +389,53 @@ class ScoringSettings(Section):
         return self
 
 
+class ReaderModelSettings(Section):
+    name: str | None
+    max_length: Annotated[int, Field(ge=32)]
+    stride: Annotated[int, Field(ge=0)]
+    max_answer_tokens: Count
+    null_threshold: float | None
+    batch_size: Count
+    device: str | None
+
+    @model_validator(mode="after")
+    def _windows_move_on(self) -> ReaderModelSettings:
+        if self.stride >= self.max_length // 2:
+            raise ValueError(
+                f"reader.model.stride is {self.stride}; it must be below half of max_length {self.max_length}"
+            )
+        return self
+
+    def identity(self) -> dict[str, object]:
+        """What changes answers; how they are computed does not."""
+        return self.model_dump(exclude={"batch_size", "device"})
+
+
 class ReaderSettings(Section):
-    kind: Literal["extractive"]
+    kind: Literal["extractive", "model", "llm"]
     max_answer_characters: Count
     rank_decay: Share
+    refuse_below: Share | None
+    model: ReaderModelSettings
+    language: Literal["auto", "zh", "en"]
+    votes: Literal[1, 3]
+    max_passage_characters: Count
+    max_tokens: Count
+
+
+class JudgeSettings(Section):
+    kind: Literal["containment", "llm"]
+    model: str | None
+    language: Literal["auto", "zh", "en"]
+    votes: Literal[1, 3]
 
 
 class EvaluationSettings(Section):
     bootstrap_samples: Count
     seed: int
+    refusal_questions: Annotated[int, Field(ge=0)]
+    latency_questions: Count
+    teacher_model: str | None
 
 
 class PromotionSettings(Section):
@@ -408,16 +446,30 @@ class PromotionSettings(Section):
     stratum_margin: Share
     cheaper_margin: Share
     max_latency_ms: Annotated[float, Field(gt=0)] | None
+    max_memory_mb: Annotated[float, Field(gt=0)] | None
     blend_alpha: Share
     max_missing_share: Share
     smallest_effect: Share
     gold_error_budget: Annotated[float, Field(ge=0)]
+    refusal_margin: Share | None
+    min_judge_agreement: Share
+    approval: Literal["none", "human"]
+    approval_timeout_hours: Annotated[float, Field(gt=0, le=168)]
+    approvers: Annotated[tuple[str, ...], Field(min_length=1)] | None
+
+    def identity(self) -> dict[str, object]:
+        """What changes a decision; who is asked about it afterwards does not."""
+        return self.model_dump(mode="json", exclude={"approval", "approval_timeout_hours", "approvers"})
 
 
 class RegistrySettings(Section):
     tracking_uri: str | None
     model_name: str
     experiment: str
+    request_timeout: Count
+    transfer_timeout: Count
+    retries: Annotated[int, Field(ge=0, le=10)]
+    ui_url: str | None
 
 
 class Settings(Section):
@@ -440,6 +492,7 @@ class Settings(Section):
     training: TrainingSettings
     scoring: ScoringSettings
     reader: ReaderSettings
+    judge: JudgeSettings
     evaluation: EvaluationSettings
     promotion: PromotionSettings
     registry: RegistrySettings

@@ -4,7 +4,7 @@
 """
 
 from rerankops.evaluation.end_to_end import outcomes
-from rerankops.evaluation.reader import ExtractiveReader, Reader
+from rerankops.evaluation.readers import ExtractiveReader, Reader
 from rerankops.evaluation.report import render
 
 __all__ = ["ExtractiveReader", "Reader", "outcomes", "render"]

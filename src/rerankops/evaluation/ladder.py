@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rerankops.errors import InputError
 from rerankops.evaluation import significance
+from rerankops.evaluation.calibration import Calibration, Pairs
 from rerankops.records import SYSTEMS, Comparison
 
 COLUMNS = {
     "accuracy": "correct",
+    "hit@1": "hit@1",
     "recall@1": "recall@1",
     "mrr@10": "reciprocal_rank@10",
     "ndcg@10": "ndcg@10",
+    "ndcg_exp@10": "ndcg_exp@10",
+    "map": "average_precision",
+    "hit@6": "hit@6",
     "recall@6": "recall@6",
+    "hit@30": "hit@30",
     "recall@30": "recall@30",
 }
 """Each metric of the ladder and the column of records.QuestionOutcome whose mean it is."""
-COMPARED = ("accuracy", "recall@1", "mrr@10", "ndcg@10")
+COMPARED = ("accuracy", "hit@1", "recall@1", "mrr@10", "ndcg@10", "ndcg_exp@10", "map", "hit@6", "recall@6")
+STRATIFIED = ("accuracy", "mrr@10", "ndcg@10", "recall@1", "recall@6", "hit@1", "hit@6")
 
 
 @dataclass(frozen=True)
@@ -41,46 +48,84 @@ class Aligned:
     values: dict[str, NDArray[np.float64]]
 
 
-def ladder(outcomes: Mapping[str, pa.Table], *, bootstrap_samples: int, seed: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a system beside its outcomes; everything may be unknown.
+
+    pairs: of `calibration.pair_quality`. refused: 1 refused, 0 answered, nan no verdict, one value a question whose
+    answer was taken out of the candidates; empty when the reader cannot refuse.
+    milliseconds_per_query: to rank one query's candidates. cost: {bm25_ms, dense_ms, fusion_ms, signals_ms,
+    cross_encoder_ms, blend_ms, reader_ms (medians a query), memory_mb, pairs_per_query}, null where not measured.
+    """
+
+    pairs: Pairs | None = None
+    refused: ArrayLike = ()
+    milliseconds_per_query: float | None = None
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+
+
+COSTS = (
+    "bm25_ms", "dense_ms", "fusion_ms", "signals_ms", "cross_encoder_ms", "blend_ms", "reader_ms", "memory_mb",
+    "pairs_per_query",
+)  # fmt: skip
+
+
+def ladder(
+    outcomes: Mapping[str, pa.Table],
+    *,
+    measured: Mapping[str, Measured] | None = None,
+    bootstrap_samples: int,
+    seed: int,
+) -> dict[str, Any]:
     """{"systems": [...], "comparisons": [...]}, ready for JSON; systems in the order of records.SYSTEMS.
 
-    outcomes: a records.QuestionOutcome table a system. Means leave out the questions whose value is null (`missing`
-    counts those of accuracy) and are None when all are. Comparisons set every dearer system against every cheaper one
-    on the questions that both have a value for; a metric without any is left out.
-    Raises InputError when the systems were not asked the same questions.
+    outcomes: a records.QuestionOutcome table a system. measured: what else is known of a system. Means leave out the
+    questions whose value is null (`missing` counts those of accuracy) and are None when all are. Comparisons set every
+    dearer system against every cheaper one on the questions that both have a value for; a metric without any is left
+    out. All share one set of resamples.
+    Raises InputError when the systems were not asked the same questions, or a system is measured but was not asked.
     """
     names = _in_order(outcomes)
+    unasked = sorted(set(measured or {}) - set(names))
+    if unasked:
+        raise InputError(f"measured: {unasked[0]!r} has no outcomes; the systems with outcomes are {names}")
     frames = {name: pl.DataFrame(outcomes[name]).sort("question_id") for name in names}
     _refuse_unpaired(frames)
+    known = {name: (measured or {}).get(name, Measured()) for name in names}
     return {
-        "systems": [_row(name, frames[name]) for name in names],
-        "comparisons": [
-            asdict(comparison)
-            for place, of in enumerate(names)
-            for against in names[:place]
-            for metric in COMPARED
-            if (comparison := compare(of, against, metric, frames, samples=bootstrap_samples, seed=seed)) is not None
-        ],
+        "systems": [_row(name, frames[name], known[name]) for name in names],
+        "comparisons": [asdict(each) for each in _comparisons(frames, samples=bootstrap_samples, seed=seed)],
     }
 
 
-def compare(
-    of: str, against: str, metric: str, frames: Mapping[str, pl.DataFrame], *, samples: int, seed: int
-) -> Comparison | None:
-    """The paired difference of two systems, None when no question has a value in both. frames: sorted alike."""
-    differences = _values(frames[of], metric) - _values(frames[against], metric)
-    differences = differences[~np.isnan(differences)]
-    if not differences.size:
-        return None
-    return Comparison(
-        of=of,
-        against=against,
-        metric=metric,
-        difference=float(differences.mean()),
-        interval=significance.bootstrap_interval(differences, samples=samples, seed=seed),
-        p_value=significance.p_greater(differences, samples=samples, seed=seed),
-        n=int(differences.size),
-    )
+def _comparisons(frames: Mapping[str, pl.DataFrame], *, samples: int, seed: int) -> list[Comparison]:
+    """Paired differences, one a pair of systems and metric. frames: cheapest first, sorted alike."""
+    names = list(frames)
+    values = {(name, metric): _values(frames[name], metric) for name in names for metric in COMPARED}
+    asked = [
+        (of, against, metric, values[of, metric] - values[against, metric])
+        for place, of in enumerate(names)
+        for against in names[:place]
+        for metric in COMPARED
+    ]
+    asked = [each for each in asked if not np.isnan(each[3]).all()]
+    if not asked:
+        return []
+    differences = np.column_stack([each[3] for each in asked])
+    intervals = significance.bootstrap_intervals(differences, samples=samples, seed=seed)
+    p_values = significance.p_greater_each(differences, samples=samples, seed=seed)
+    return [
+        Comparison(
+            of=of,
+            against=against,
+            metric=metric,
+            difference=float(np.nanmean(difference)),
+            interval=interval,
+            p_value=p_value,
+            n=int(np.sum(~np.isnan(difference))),
+        )
+        for (of, against, metric, difference), interval, p_value in zip(asked, intervals, p_values, strict=True)
+    ]
 
 
 def aligned(outcomes: Mapping[str, pa.Table], gold: pa.Table, metric: str) -> Aligned:
@@ -99,14 +144,15 @@ def aligned(outcomes: Mapping[str, pa.Table], gold: pa.Table, metric: str) -> Al
     return Aligned(metric, tuple(asked["question_id"]), tuple(asked["stratum"]), values)
 
 
-def _row(name: str, frame: pl.DataFrame) -> dict[str, Any]:
+def _row(name: str, frame: pl.DataFrame, known: Measured) -> dict[str, Any]:
     correct = _values(frame, "accuracy")
-    known = correct[~np.isnan(correct)]
-    interval = significance.wilson_interval(float(known.sum()), known.size) if known.size else None
+    found = correct[~np.isnan(correct)]
+    interval = significance.wilson_interval(float(found.sum()), found.size) if found.size else None
     strata = {
-        stratum: {"n": len(part), "accuracy": _mean(_values(part, "accuracy"))}
+        str(stratum): {"n": len(part), **{metric: _mean(_values(part, metric)) for metric in STRATIFIED}}
         for (stratum,), part in sorted(frame.group_by("stratum", maintain_order=True), key=lambda pair: str(pair[0]))
     }
+    pairs = known.pairs or Pairs(None, None, None)
     return {
         "name": name,
         "n": len(frame),
@@ -115,6 +161,36 @@ def _row(name: str, frame: pl.DataFrame) -> dict[str, Any]:
         "accuracy_interval": list(interval) if interval else None,
         "strata": strata,
         **{metric: _mean(_values(frame, metric)) for metric in COLUMNS if metric != "accuracy"},
+        "classification": asdict(pairs.classification) if pairs.classification else None,
+        "calibration": _calibrated(pairs.calibration) if pairs.calibration else None,
+        "scores": {k: list(v) for k, v in asdict(pairs.scores).items()} if pairs.scores else None,
+        "refusals": _refusals(known.refused),
+        "milliseconds_per_query": known.milliseconds_per_query,
+        "cost": {part: known.cost.get(part) for part in COSTS},
+    }
+
+
+def _calibrated(found: Calibration) -> dict[str, Any]:
+    bins = [
+        {"from": each.low, "to": each.high, "n": each.n, "predicted": each.predicted, "observed": each.observed}
+        for each in found.bins
+    ]
+    return {"error": found.error, "bins": bins}
+
+
+def _refusals(refused: ArrayLike) -> dict[str, Any] | None:
+    """asked counts all questions, missing those without a verdict; share and interval are of the others."""
+    values = np.asarray(refused, dtype=np.float64).ravel()
+    if not values.size:
+        return None
+    found = values[~np.isnan(values)]
+    interval = significance.wilson_interval(float(found.sum()), found.size) if found.size else None
+    return {
+        "asked": int(values.size),
+        "missing": int(values.size - found.size),
+        "refused": int(found.sum()),
+        "share": _mean(values),
+        "interval": list(interval) if interval else None,
     }
 
 

@@ -1,13 +1,20 @@
 """Ranking metrics of one system, question by question, by ir-measures (MacAvaney, Macdonald and Ounis, 2022).
 
-| column               | what it is                                                                             |
-|----------------------|----------------------------------------------------------------------------------------|
-| `reciprocal_rank@10` | 1 / rank of the first relevant passage, 0 beyond rank 10; its mean is MRR@10           |
-| `ndcg@10`            | graded, gain = grade, discount = log2(rank + 1) (Järvelin and Kekäläinen, 2002)        |
-| `recall@k`           | 1 when at least one relevant passage is among the first k, else 0 (also called Hit@k,  |
-|                      | Success@k): one right passage is enough to answer from, so this is the share that can  |
+| column               | what it is                                                                              |
+|----------------------|-----------------------------------------------------------------------------------------|
+| `reciprocal_rank@10` | 1 / rank of the first relevant passage, 0 beyond rank 10; its mean is MRR@10            |
+| `average_precision`  | mean over the relevant passages of the precision at each one's rank, 0 for those that   |
+|                      | are not ranked; its mean is MAP                                                         |
+| `ndcg@10`            | gain = grade, discount = log2(rank + 1) (Järvelin and Kekäläinen, 2002)                 |
+| `ndcg_exp@10`        | gain = 2^grade - 1, the same discount (Burges et al., 2005): a full answer counts for   |
+|                      | more than two partial ones                                                              |
+| `hit@k`              | 1 when at least one relevant passage is among the first k, else 0 (Success@k): one      |
+|                      | right passage is enough to answer from, so this is the share that can be answered       |
+| `recall@k`           | share of the relevant passages that are among the first k; with r of them it is k / r   |
+|                      | at most                                                                                 |
 
-Relevant means grade >= records.RELEVANT_GRADE. A question without a judged-relevant passage has nulls.
+Relevant means grade >= records.RELEVANT_GRADE; NDCG alone sees the lower grades. A passage without a grade counts as
+irrelevant. A question without a judged-relevant passage has nulls.
 """
 
 from __future__ import annotations
@@ -18,7 +25,18 @@ import pyarrow as pa
 from rerankops.errors import InputError
 from rerankops.records import GRADES, RELEVANT_GRADE
 
-METRICS = ("reciprocal_rank@10", "ndcg@10", "recall@1", "recall@6", "recall@30")
+METRICS = (
+    "reciprocal_rank@10",
+    "average_precision",
+    "ndcg@10",
+    "ndcg_exp@10",
+    "hit@1",
+    "hit@6",
+    "hit@30",
+    "recall@1",
+    "recall@6",
+    "recall@30",
+)
 """The metric columns of records.QuestionOutcome."""
 
 
@@ -29,15 +47,16 @@ def per_question(ranking: pa.Table, qrels: pa.Table) -> pa.Table:
     A question with qrels but no ranking scores 0. Raises InputError when a passage is ranked twice for one question.
     """
     import ir_measures
-    from ir_measures import RR, Success, nDCG
+    from ir_measures import AP, RR, R, Success, nDCG
 
     rel = RELEVANT_GRADE
     measures = {
         "reciprocal_rank@10": RR(rel=rel) @ 10,
+        "average_precision": AP(rel=rel),
         "ndcg@10": nDCG @ 10,
-        "recall@1": Success(rel=rel) @ 1,
-        "recall@6": Success(rel=rel) @ 6,
-        "recall@30": Success(rel=rel) @ 30,
+        "ndcg_exp@10": nDCG(gains={grade: 2**grade - 1 for grade in GRADES}) @ 10,
+        **{f"hit@{k}": Success(rel=rel) @ k for k in (1, 6, 30)},
+        **{f"recall@{k}": R(rel=rel) @ k for k in (1, 6, 30)},
     }
     ranks = pl.DataFrame(ranking.select(["query_id", "passage_id", "rank"]))
     _refuse_repeats(ranks)

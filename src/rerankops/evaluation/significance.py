@@ -11,6 +11,7 @@ in [-1, 1] a question. Pure: arrays in, numbers out; what is random takes a seed
 | how sure is one share?                 | `wilson_interval`                                                  |
 | how small a difference would show?     | `detectable_difference`                                            |
 | several questions asked at once        | `holm`                                                             |
+| many differences on the same questions | `bootstrap_intervals`, `p_greater_each`: one set of resamples      |
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from scipy import special  # scipy.stats has the same distributions and takes se
 Floats = NDArray[np.float64]
 
 _CHUNK = 2_000_000
-"""Random signs drawn at once; bounds the memory of a permutation test."""
+"""Random numbers drawn at once; bounds the memory of a bootstrap or permutation test."""
+_TIE = 1e-9
+"""Sums that differ by less are equal but for rounding."""
 
 
 def bootstrap_interval(
@@ -61,6 +64,62 @@ def _bootstrap_means(values: Floats, samples: int, seed: int) -> Floats:
     drawn = np.random.default_rng(seed).multinomial(values.size, counts / values.size, size=samples)
     means: Floats = drawn @ distinct / values.size
     return means
+
+
+def bootstrap_intervals(
+    differences: ArrayLike, *, confidence: float = 0.95, samples: int, seed: int
+) -> list[tuple[float, float]]:
+    """`bootstrap_interval` of every column, drawing the questions once for all: a ladder's many comparisons cost one
+    set of resamples and a matrix product. differences: (questions, comparisons); nan leaves a question out of its
+    column."""
+    values = np.asarray(differences, dtype=np.float64)
+    tail = (1 - confidence) / 2
+    intervals = [(math.nan, math.nan)] * values.shape[1]
+    for columns, part in _alike(values):
+        n = len(part)
+        means = np.empty((samples, len(columns)))
+        rng = np.random.default_rng(seed)
+        rows = max(1, _CHUNK // n)
+        for start in range(0, samples, rows):
+            count = min(rows, samples - start)
+            drawn = rng.integers(0, n, size=(count, n)) + n * np.arange(count)[:, None]
+            times = np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n)
+            means[start : start + count] = times @ part / n
+        for column, (low, high) in zip(columns, np.quantile(means, [tail, 1 - tail], axis=0).T, strict=True):
+            intervals[column] = (float(low), float(high))
+    return intervals
+
+
+def p_greater_each(differences: ArrayLike, *, samples: int, seed: int) -> list[float]:
+    """`p_greater` of every column, flipping the same signs in all. differences: as in `bootstrap_intervals`."""
+    values = np.asarray(differences, dtype=np.float64)
+    binary = np.all(np.isnan(values) | np.isin(values, (-1.0, 0.0, 1.0)), axis=0)
+    found = [
+        p_greater(values[:, column], samples=samples, seed=seed) if exact else 1.0
+        for column, exact in enumerate(binary.tolist())
+    ]
+    graded = np.flatnonzero(~binary)
+    for columns, part in _alike(values[:, graded]):
+        observed = part.sum(axis=0)
+        rng = np.random.default_rng(seed)
+        hits = np.zeros(len(columns))
+        rows = max(1, _CHUNK // len(part))
+        for start in range(0, samples, rows):
+            signs = 2.0 * rng.integers(0, 2, size=(min(rows, samples - start), len(part)), dtype=np.int8) - 1.0
+            hits += np.sum(signs @ part >= observed - _TIE, axis=0)
+        for column, count in zip(graded[columns], hits, strict=True):
+            found[column] = float((1 + count) / (1 + samples))
+    return found
+
+
+def _alike(values: Floats) -> list[tuple[NDArray[np.int64], Floats]]:
+    """Columns that have a value for the same questions, and those questions' rows of them."""
+    known = ~np.isnan(values)
+    patterns, which = np.unique(known, axis=1, return_inverse=True)
+    groups = [np.flatnonzero(which.ravel() == pattern) for pattern in range(patterns.shape[1])]
+    return [
+        (columns, values[np.ix_(known[:, columns[0]], columns)]) for columns in groups if known[:, columns[0]].any()
+    ]
 
 
 def p_greater(differences: ArrayLike, *, samples: int, seed: int) -> float:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_any
@@ -30,6 +30,8 @@ from rerankops.llm.replies import Again, NotThis, Unsent
 log = logging.getLogger("rerankops")
 API_KEY = "RERANKOPS_LLM_API_KEY"
 """Environment variable with the key; none is sent when it is not set."""
+WhenAway = Literal["raise", "go_on"]
+"""What to do about a server that does not answer at all."""
 _FIRST_PAUSE = 0.5
 """Seconds before the second try, at most; doubled from try to try."""
 _PATIENCE = 5
@@ -87,12 +89,13 @@ class Client:
         canonical = json.dumps(self.body(prompt), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def ask(self, prompts: Sequence[Prompt]) -> list[Answer | NoAnswer]:
+    def ask(self, prompts: Sequence[Prompt], *, when_away: WhenAway = "raise") -> list[Answer | NoAnswer]:
         """What the model says to each prompt, in their order; the same prompt twice is asked once.
 
         Every answer is in the cache as soon as it is there: whoever is stopped and starts again pays for none twice.
         Raises ServerRefused when the server refuses who we are or has no such model, ServerUnavailable when several
-        prompts in a row, or all of them, were not answered however often they were sent.
+        prompts in a row, or all of them, were not answered however often they were sent; with when_away "go_on" the
+        rest is not asked and each of it is a NoAnswer of kind unavailable.
         """
         keys = [self.key(prompt) for prompt in prompts]
         found: dict[str, Answer | NoAnswer] = {}
@@ -105,7 +108,7 @@ class Client:
                 else:
                     waiting[key] = prompt
         if waiting:
-            found |= self._ask_all(waiting)
+            found |= self._ask_all(waiting, when_away)
         return [found[key] for key in keys]
 
     # -- private ------------------------------------------------------------------------------------------------
@@ -116,8 +119,9 @@ class Client:
             return None
         return Answer(str(entry["text"]), str(entry["finish_reason"]), int(entry["tokens"]), cached=True)
 
-    def _ask_all(self, waiting: Mapping[str, Prompt]) -> dict[str, Answer | NoAnswer]:
+    def _ask_all(self, waiting: Mapping[str, Prompt], when_away: WhenAway) -> dict[str, Answer | NoAnswer]:
         found: dict[str, Answer | NoAnswer] = {}
+        gone: str | None = None
         in_a_row = 0
         lock, stop = threading.Lock(), threading.Event()
 
@@ -140,9 +144,19 @@ class Client:
         try:
             for future in as_completed([pool.submit(one, key, prompt) for key, prompt in waiting.items()]):
                 future.result()
+        except ServerUnavailable as error:
+            if when_away == "raise":
+                raise
+            gone = str(error)
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+        if gone is not None:
+            for key in waiting:
+                known = found.get(key)
+                stopped = isinstance(known, NoAnswer) and known.kind == "budget" and not self.budget.spent
+                if known is None or stopped:
+                    found[key] = NoAnswer("unavailable", gone)
         return found
 
     def _answer(self, key: str, prompt: Prompt, stop: threading.Event) -> Answer | NoAnswer:

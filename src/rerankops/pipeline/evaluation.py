@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rerankops.pipeline import quality
 from rerankops.pipeline.context import Context, log, step
-from rerankops.pipeline.incumbent import Ranking, champion, pool, rank_with, scorer, with_logits
+from rerankops.pipeline.costs import legs_alone, ranking_ms
+from rerankops.pipeline.gold_in_force import refuse_changed_gold
+from rerankops.pipeline.incumbent import champion
+from rerankops.pipeline.judge import newest_check
 from rerankops.pipeline.queries import search
+from rerankops.pipeline.ranking import Rankings, asked_questions, read_rankings
+from rerankops.pipeline.reading import reading, unanswerable_questions
 from rerankops.pipeline.training import Plan, leaks, read_plan
 from rerankops.records import SYSTEMS, Candidate, GoldQuestion, Passage, PromotionDecision, Rule
 from rerankops.workspace import Address
 
+if TYPE_CHECKING:
+    from rerankops.evaluation.readers import Reader
+
+DECISIONS = "decisions"
+"""References: every decision of the gate, for the learning history."""
+REFUSALS = "refusals.parquet"
 COMPARISONS = "comparisons"
 """References: every evaluation made, since each spends some of its gold questions' error budget."""
 
@@ -28,9 +39,10 @@ def freeze_gold_candidates(context: Context, plan: Address) -> Address:
     planned = read_plan(context, plan)
 
     def make() -> tuple[pa.Table, Mapping[str, float]]:
-        texts = gold_questions(planned)
+        texts = asked_questions(planned)
         found = search(planned.context, planned.index, list(texts), list(texts.values()))
-        return found, {"gold_questions": len(texts), "candidates": found.num_rows}
+        legs = legs_alone(planned.context, planned.index, texts)
+        return found, {"questions": len(texts), "candidates": found.num_rows, **legs}
 
     settings = planned.context.settings
     identity = [settings.retrieval, settings.encoder.identity()]
@@ -40,33 +52,61 @@ def freeze_gold_candidates(context: Context, plan: Address) -> Address:
 
 
 @step
-def evaluate(context: Context, plan: Address, contenders: Address, candidates: Address) -> Address:
-    """Ranking metrics and end-to-end accuracy of every system: a folder of SYSTEM.parquet and ladder.json."""
+def evaluate(context: Context, plan: Address, contenders: Address, ranked: Address) -> Address:
+    """Ranking metrics and end-to-end accuracy of every system: a folder of SYSTEM.parquet and ladder.json.
+
+    ranked: what rank_gold_candidates made."""
     planned = read_plan(context, plan)
     settings = planned.context.settings
 
     def build(folder: Path) -> Mapping[str, float]:
+        from rerankops.evaluation.calibration import pair_quality
         from rerankops.evaluation.end_to_end import outcomes
-        from rerankops.evaluation.ladder import ladder
-        from rerankops.evaluation.reader import ExtractiveReader
+        from rerankops.evaluation.ladder import Measured, ladder
+        from rerankops.evaluation.metrics import qrels
 
-        gold = context.workspace.read(planned.gold, GoldQuestion)
-        passages = context.workspace.read(planned.corpus, Passage)
-        reader = ExtractiveReader(settings.reader.max_answer_characters, settings.reader.rank_decay)
-        measured, latency = {}, {}
-        for system, ranking in rankings(planned, contenders, candidates).items():
-            table = outcomes(system, gold, ranking.rows, passages, reader, settings.scoring.top_k)
-            pq.write_table(table, folder / f"{system}.parquet")
-            measured[system], latency[system] = table, ranking.milliseconds
-            log.info("evaluate: %s done, %.1f ms a query", system, ranking.milliseconds)
-        steps = ladder(measured, bootstrap_samples=settings.evaluation.bootstrap_samples, seed=settings.evaluation.seed)
-        for row in steps["systems"]:
-            row["milliseconds_per_query"] = round(latency[row["name"]], 2)
-        write_json(folder / "ladder.json", steps)
-        return {"gold_questions": gold.num_rows, "systems": len(measured)}
+        workspace = context.workspace
+        gold = workspace.read(planned.gold, GoldQuestion)
+        passages = workspace.read(planned.corpus, Passage)
+        rankings, measured = read_rankings(context, ranked), {}
+        with reading(planned.context) as asked:
+            for system, rows in rankings.gold.items():
+                measured[system] = outcomes(
+                    system, gold, rows, passages, asked.reader, settings.scoring.top_k, judge=asked.judge
+                )
+                pq.write_table(measured[system], folder / f"{system}.parquet")
+                log.info("evaluate: %s read and judged", system)
+            reader_ms, refused = asked.reader.milliseconds, {}
+            if asked.reader.can_refuse:
+                refused = _refused(planned, rankings, gold, passages, asked.reader, folder)
+            asked.require_finished(settings.promotion.max_missing_share)
+            read, problems = asked.reader.read, asked.problems()
+        own, relevance = pa.table({"query_id": gold["question_id"]}), qrels(gold)
+        beside = {
+            system: Measured(
+                pairs=pair_quality(
+                    rows.join(own, "query_id", join_type="left semi"),
+                    relevance,
+                    rankings.development[system],
+                    rankings.qrels,
+                ),
+                refused=refused.get(system, ()),
+                milliseconds_per_query=ranking_ms(rankings.costs[system]),
+                cost={**rankings.costs[system], "reader_ms": reader_ms},
+            )
+            for system, rows in rankings.gold.items()
+        }
+        steps = ladder(
+            measured,
+            measured=beside,
+            bootstrap_samples=settings.evaluation.bootstrap_samples,
+            seed=settings.evaluation.seed,
+        )
+        write_json(folder / "ladder.json", {**steps, "problems": problems})
+        return {"gold_questions": gold.num_rows, "systems": len(measured), "read": read}
 
     evaluation = context.workspace.publish_folder(
-        "evaluations", build, step="evaluate", inputs=[plan, contenders, candidates]
+        "evaluations", build, step="evaluate", inputs=[plan, contenders, ranked]
     )
     _count(context, evaluation)
     return evaluation
@@ -74,9 +114,10 @@ def evaluate(context: Context, plan: Address, contenders: Address, candidates: A
 
 @step
 def decide(context: Context, plan: Address, contenders: Address, evaluation: Address) -> Address:
-    """The gate's decision, as a document. Its address is the evaluation's: it is made once."""
+    """The gate's decision, as a document, made once of an evaluation; again when an LLM judge was measured since."""
     planned = read_plan(context, plan)
     settings = planned.context.settings
+    checked = newest_check(planned.context) if settings.judge.kind == "llm" else None
 
     def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
         from dataclasses import asdict
@@ -85,11 +126,13 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
         from rerankops.promotion.gate import Evidence
         from rerankops.promotion.gate import decide as gate
 
+        refuse_changed_gold(planned)
         gold = context.workspace.read(planned.gold, GoldQuestion)
         current = champion(context)
         measured = read_outcomes(context, evaluation)
         values = aligned(measured, gold, settings.promotion.primary_metric)
         fits = context.workspace.read_document(contenders)["fits"]
+        judge = context.workspace.read_document(checked) if checked else None
         _count(context, evaluation)
         with context.workspace.local_folder(evaluation) as folder:
             rows = read_json(folder / "ladder.json")["systems"]
@@ -104,8 +147,15 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
                 champion_expected=planned.champion_version,
                 champion_now=current.version if current else None,
                 blend_p_value=max(fit["p_value"] for fit in fits.values()),
+                data_validated=_validated(planned),
                 latency_ms={row["name"]: row["milliseconds_per_query"] for row in rows},
+                memory_mb={row["name"]: row["cost"]["memory_mb"] for row in rows},
                 comparisons_before=comparisons_before(context, evaluation),
+                refused=read_refused(context, evaluation),
+                judged_by_llm=values.metric == "accuracy"
+                and any("llm" in table["judged_by"].to_pylist() for table in measured.values()),
+                judge_agreement=judge["agreement"] if judge else None,
+                judge_interval=tuple(judge["agreement_interval"]) if judge and judge["agreement_interval"] else None,
             ),
             settings.promotion,
             bootstrap_samples=settings.evaluation.bootstrap_samples,
@@ -113,7 +163,15 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
         )
         return asdict(decision), {"promote": float(decision.promote)}
 
-    return context.document("decisions", make, step="decide", inputs=[plan, contenders, evaluation])
+    decision = context.document(
+        "decisions",
+        make,
+        step="decide",
+        inputs=[plan, contenders, evaluation],
+        settings={"judge_check": checked} if checked else None,
+    )
+    context.workspace.point(f"{DECISIONS}/{decision.split('/')[1]}", decision)
+    return decision
 
 
 def read_decision(context: Context, decision: Address) -> PromotionDecision:
@@ -146,65 +204,55 @@ def _count(context: Context, evaluation: Address) -> None:
     context.workspace.point(f"{COMPARISONS}/{evaluation.split('/')[1]}", evaluation)
 
 
+def read_refused(context: Context, evaluation: Address) -> dict[str, Any]:
+    """Whether the reader refused, a system, see evaluation.refusals; none when the reader cannot refuse."""
+    with context.workspace.local_folder(evaluation) as folder:
+        path = folder / REFUSALS
+        if not path.is_file():
+            return {}
+        table = pq.read_table(path)
+    return {name: table[name].to_numpy() for name in SYSTEMS if name in table.column_names}
+
+
+def _refused(
+    planned: Plan, rankings: Rankings, gold: pa.Table, passages: pa.Table, reader: Reader, folder: Path
+) -> dict[str, Any]:
+    """Asks what cannot be answered, of every system, and keeps it in the folder; nothing when there is no such
+    question."""
+    from rerankops.evaluation import refusals
+
+    settings, first = planned.context.settings, next(iter(rankings.gold.values()))
+    chosen = refusals.choose(
+        gold,
+        unanswerable_questions(planned.context, planned.gold),
+        first,
+        passages,
+        size=settings.evaluation.refusal_questions,
+        seed=settings.evaluation.seed,
+    )
+    if not chosen.questions.num_rows:
+        return {}
+    refused = {
+        system: refusals.refused(chosen, rows, passages, reader, settings.scoring.top_k)
+        for system, rows in rankings.gold.items()
+    }
+    pq.write_table(pa.table({"question_id": chosen.questions["question_id"], **refused}), folder / REFUSALS)
+    return refused
+
+
+def _validated(planned: Plan) -> bool:
+    """Whether the judgments met their expectations; answered at once when they were checked before."""
+    try:
+        quality.check_judgments(planned.judgments, planned.gold, context=planned.context)
+    except quality.TableRefused:
+        return False
+    return True
+
+
 def read_outcomes(context: Context, evaluation: Address) -> dict[str, pa.Table]:
     """records.QuestionOutcome of each system of an evaluation."""
     with context.workspace.local_folder(evaluation) as folder:
         return {name: pq.read_table(path) for name in SYSTEMS if (path := folder / f"{name}.parquet").is_file()}
-
-
-def rankings(planned: Plan, contenders: Address, candidates: Address) -> dict[str, Ranking]:
-    """The gold candidates in the order of every system, cheapest first."""
-    context = planned.context
-    table = context.workspace.read(candidates, Candidate)
-    found = pool(context, planned.index, table, gold_questions(planned), encoder=context.settings.encoder)
-    rankers = context.workspace.read_document(contenders)["rankers"]
-    ranked = {
-        "retrieval_only": rank_with(context, None, found),
-        "tuned_fusion": rank_with(context, rankers["tuned_fusion"], found),
-    }
-    base = _unfinetuned(planned, rankers["tuned_fusion"], found)
-    if base is not None:
-        ranked["base"] = base
-    if planned.champion_ranker:
-        ranked["champion"] = rank_with(context, planned.champion_ranker, found)
-    ranked["challenger"] = rank_with(context, rankers["challenger"], found)
-    return ranked
-
-
-def gold_questions(planned: Plan) -> dict[str, str]:
-    """Text of every gold question, by id."""
-    gold = planned.context.workspace.read(planned.gold, GoldQuestion)
-    return dict(zip(gold["question_id"].to_pylist(), gold["text"].to_pylist(), strict=True))
-
-
-def _unfinetuned(planned: Plan, fusion: Address, found: Any) -> Ranking | None:
-    """The base model's own logit as the score; None when the base model was never trained to rank."""
-    import time
-
-    from rerankops.retrieval.models import resolve
-    from rerankops.scoring.blend import single
-    from rerankops.scoring.cross_encoder import has_ranking_head
-    from rerankops.scoring.ranker import Ranker
-
-    context, training = planned.context, planned.context.settings.training
-    path = resolve(training.base_model, setting="training.base_model")
-    if not has_ranking_head(path):
-        return None
-    with context.workspace.local_folder(fusion) as folder:
-        first = Ranker.load(folder).blend
-    ranker = Ranker(
-        blend=single("cross_encoder"),
-        fusion=first,
-        depth=context.settings.scoring.cross_encoder_depth,
-        cross_encoder=Path(path),
-        max_length=training.max_length,
-    )
-    model = scorer(context, path, max_length=training.max_length)
-    started = time.perf_counter()
-    shortlist = ranker.shortlist(found.signals)
-    rows = ranker.rank(with_logits(model, found, shortlist))
-    milliseconds = (time.perf_counter() - started) * 1000 / max(1, len(found.texts))
-    return Ranking(rows, milliseconds, int(np.sum(shortlist)))
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from rerankops.pipeline import (
     promotion,
     quality,
     queries,
+    ranking,
     training,
     validation,
 )
@@ -110,8 +111,10 @@ def retrain(
     contenders = training.fit_rankers(plan, candidates, groups, model, context=context)
     tell("freeze gold candidates")
     pool = evaluation.freeze_gold_candidates(plan, context=context)
+    tell("rank them with every system")
+    ranked = ranking.rank_gold_candidates(plan, contenders, pool, context=context)
     tell("evaluate on gold")
-    measured = evaluation.evaluate(plan, contenders, pool, context=context)
+    measured = evaluation.evaluate(plan, contenders, ranked, context=context)
     tell("decide")
     decision = evaluation.decide(plan, contenders, measured, context=context)
     tell("record and promote")

@@ -4,8 +4,8 @@ one, retrieval's own order."""
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from rerankops.config import EncoderSettings
 from rerankops.pipeline.context import Context, log
 from rerankops.records import Passage
 from rerankops.workspace import Address
 
 if TYPE_CHECKING:
     from rerankops.promotion.registry import Registry, Version
+    from rerankops.retrieval.encoder import Encoder
+    from rerankops.scoring.cross_encoder import CrossEncoderScorer
+    from rerankops.scoring.ranker import Ranker
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class Ranking:
-    """rows: query_id, passage_id, rank, score. milliseconds: mean of ranking one query's candidates, scoring
-    included, retrieval not. pairs_scored: by the cross-encoder."""
+    """rows: scoring.ranker.RANKED. pairs_scored: by the cross-encoder."""
 
     rows: pa.Table
-    milliseconds: float
     pairs_scored: int
 
 
@@ -71,6 +71,9 @@ def registry(context: Context) -> Registry:
         experiment=settings.experiment,
         lock_path=folder / "registry.lock",
         artifact_root=None if settings.tracking_uri else folder / "artifacts",
+        request_timeout=settings.request_timeout,
+        transfer_timeout=settings.transfer_timeout,
+        retries=settings.retries,
     )
 
 
@@ -81,16 +84,14 @@ def champion(context: Context) -> Version | None:
     return registry(context).champion()
 
 
-def pool(
-    context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str], *, encoder: EncoderSettings
-) -> Pool:
+def pool(context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str], *, encoder: Encoder) -> Pool:
     """Cheap signals of candidates that were retrieved from `index`, from the vectors that it was built on."""
-    from rerankops.retrieval.encoder import EncodedTexts, Encoder, joined
+    from rerankops.retrieval.encoder import EncodedTexts, joined
     from rerankops.scoring.signals import signals
 
     corpus, vectors = context.workspace.manifest(index).inputs
     query_ids = list(texts)
-    encoded = Encoder(encoder).encode_queries([texts[query_id] for query_id in query_ids])
+    encoded = encoder.encode_queries([texts[query_id] for query_id in query_ids])
     with context.workspace.local_folder(vectors) as folder:
         table = signals(
             candidates,
@@ -109,25 +110,42 @@ def pool(
 
 def rank_with(context: Context, ranker: Address | None, pool: Pool) -> Ranking:
     """The pool in the order of a ranker; None is retrieval's own order."""
-    from rerankops.scoring.ranker import Ranker, rank_by
-
-    queries = max(1, len(pool.texts))
     if ranker is None:
-        return Ranking(rank_by(pool.candidates), 0.0, 0)
+        return order(None, None, pool)
+    with opened(context, ranker) as (loaded, model):
+        return order(loaded, model, pool)
+
+
+@contextmanager
+def opened(context: Context, ranker: Address) -> Iterator[tuple[Ranker, CrossEncoderScorer | None]]:
+    """A ranker of the workspace with its cross-encoder in memory, None when it has none."""
+    from rerankops.scoring.ranker import Ranker
+
     with context.workspace.local_folder(ranker) as folder:
         loaded = Ranker.load(folder)
-        signals, scored, started = pool.signals, 0, time.perf_counter()
-        if loaded.cross_encoder is not None:
-            shortlist = loaded.shortlist(signals)
-            model = scorer(context, str(loaded.cross_encoder), max_length=loaded.max_length or 0)
-            started = time.perf_counter()  # loading weights is no part of a query's latency
-            signals = with_logits(model, pool, shortlist)
-            scored = int(shortlist.sum())
-        rows = loaded.rank(signals)
-        return Ranking(rows, (time.perf_counter() - started) * 1000 / queries, scored)
+        yield loaded, cross_encoder_of(context, loaded)
 
 
-def scorer(context: Context, model: str, *, max_length: int) -> Any:
+def cross_encoder_of(context: Context, ranker: Ranker) -> CrossEncoderScorer | None:
+    """The ranker's cross-encoder, loaded; None when it has none."""
+    if ranker.cross_encoder is None:
+        return None
+    return scorer(context, str(ranker.cross_encoder), max_length=ranker.max_length or 0)
+
+
+def order(ranker: Ranker | None, model: CrossEncoderScorer | None, pool: Pool) -> Ranking:
+    """The pool in the order of a loaded ranker; None is retrieval's own order."""
+    from rerankops.scoring.ranker import rank_by
+
+    if ranker is None:
+        return Ranking(rank_by(pool.candidates), 0)
+    if model is None:
+        return Ranking(ranker.rank(pool.signals), 0)
+    shortlist = ranker.shortlist(pool.signals)
+    return Ranking(ranker.rank(with_logits(model, pool, shortlist)), int(shortlist.sum()))
+
+
+def scorer(context: Context, model: str, *, max_length: int) -> CrossEncoderScorer:
     """A cross-encoder ready to score."""
     from rerankops.scoring.cross_encoder import CrossEncoderScorer
 
@@ -139,7 +157,7 @@ def scorer(context: Context, model: str, *, max_length: int) -> Any:
     )
 
 
-def with_logits(model: Any, pool: Pool, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
+def with_logits(model: CrossEncoderScorer, pool: Pool, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
     """The pool's signals with the cross-encoder's logit in the chosen rows, null elsewhere."""
     chosen = pool.signals.filter(pa.array(rows))
     pairs = [
@@ -156,11 +174,12 @@ def with_logits(model: Any, pool: Pool, rows: np.ndarray[Any, np.dtype[np.bool_]
 
 def incumbent_ranking(context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str]) -> Incumbent:
     """Candidates as the incumbent orders them. texts: query_id to text, of every query that has candidates."""
+    from rerankops.retrieval.encoder import Encoder
     from rerankops.scoring.ranker import rank_by
 
     current = champion(context)
     if current is None:
         return Incumbent(rank_by(candidates), None)
     log.info("ordered by the champion, version %s", current.version)
-    found = pool(context, index, candidates, texts, encoder=context.settings.encoder)
+    found = pool(context, index, candidates, texts, encoder=Encoder(context.settings.encoder))
     return Incumbent(rank_with(context, current.ranker_address, found).rows, int(current.version))

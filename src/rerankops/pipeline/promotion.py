@@ -5,26 +5,25 @@ from __future__ import annotations
 import getpass
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from rerankops.errors import PromotionRefused
 from rerankops.pipeline.context import Context, log, step
-from rerankops.pipeline.evaluation import read_decision, read_outcomes, write_json
+from rerankops.pipeline.evaluation import read_decision
 from rerankops.pipeline.incumbent import champion, registry
 from rerankops.pipeline.reporting import full_ladder
+from rerankops.pipeline.reports import lineage, render_report
 from rerankops.pipeline.training import read_plan
-from rerankops.records import GoldQuestion, Passage
 from rerankops.workspace import Address
 
 
 @step
-def promote(context: Context, decision: Address) -> dict[str, Any]:
-    """Logs the decision with its report to MLflow and, when it promotes, registers the winner and makes it champion.
+def register(context: Context, decision: Address) -> dict[str, Any]:
+    """Logs the decision with its report to MLflow and, when it promotes, registers the winner. No serving alias moves.
 
-    Run again it finds what it did before and changes nothing, also when another champion has come since.
-    Returns promoted, system, version, run_id and the report's address. Raises PromotionRefused when the champion is no
-    longer the one that the decision was made against.
+    Run again it finds what it did before. Returns promoted (whether the winner has become champion already),
+    rejected_by (who turned it down, else None), system (None: the gate promotes nobody), version, run_id and the
+    report's address.
     """
     workspace = context.workspace
     plan, contenders, evaluation = workspace.manifest(decision).inputs
@@ -47,64 +46,79 @@ def promote(context: Context, decision: Address) -> dict[str, Any]:
             lineage=lineage(context, decision),
             key=decision,
         )
-    result = {
-        "promoted": verdict.promote,
+    if recorded.version is None:
+        log.info("not promoted: %s", "; ".join(verdict.reasons))
+    moves = [move for move in book.audit() if move["version"] == recorded.version] if recorded.version else []
+    last = next((move for move in reversed(moves) if move["action"] in {"promote", "reject"}), None)
+    return {
+        "promoted": any(move["action"] == "promote" for move in moves),
+        "rejected_by": last["actor"] if last and last["action"] == "reject" else None,
         "system": verdict.system,
         "version": recorded.version,
         "run_id": recorded.run_id,
         "report": report,
     }
-    if recorded.version is None:
-        log.info("not promoted: %s", "; ".join(verdict.reasons))
-    elif any(move["action"] == "promote" and move["champion"] == recorded.version for move in book.audit()):
-        log.info("version %s was promoted before; nothing moves", recorded.version)
-    else:
-        reason = "; ".join(verdict.reasons)
-        book.promote(recorded.version, planned.champion_version, reason, actor=f"gate, decision {decision}")
-    return result
 
 
 @step
-def roll_back(context: Context, reason: str, actor: str | None = None) -> dict[str, Any]:
-    """Champion and previous change places. Raises PromotionRefused when there is no previous champion."""
-    if champion(context) is None:  # asked first, so that no registry is made to find that out
-        name = context.settings.registry.model_name
-        raise PromotionRefused(f"model {name!r} has no champion, so there is nothing to roll back")
-    version = registry(context).rollback(reason, actor=actor or getpass.getuser())
-    log.info("rolled back to version %s", version.version)
-    return {"version": version.version, "ranker": version.ranker_address, "reason": reason}
+def promote(context: Context, decision: Address, approval: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Registers a decision as `register` does and, when it promotes, makes the winner champion.
 
-
-@step
-def render_report(context: Context, decision: Address) -> Address:
-    """The report of a decision: a folder with report.html and ladder.json."""
-    workspace = context.workspace
-    plan, _, evaluation = workspace.manifest(decision).inputs
-    planned = read_plan(context, plan)
-
-    def build(folder: Path) -> Mapping[str, float]:
-        from rerankops.evaluation.report import render
-
-        document = full_ladder(context, evaluation, decision)
-        write_json(folder / "ladder.json", document)
-        page = render(
-            document,
-            read_decision(context, decision),
-            read_outcomes(context, evaluation),
-            workspace.read(planned.gold, GoldQuestion),
-            workspace.read(planned.corpus, Passage),
-            title=f"Reranker decision {decision.split('/')[1][:12]}",
-            lineage=lineage(context, decision),
+    Run again it changes nothing, also when another champion has come since. approval: the answer of the person who was
+    asked (approved, by, reason, at). Returns what `register` does.
+    Raises PromotionRefused when the champion is no longer the one that the decision was made against, or when
+    promotion.approval is human and nobody approved.
+    """
+    registered = register(decision, context=context)
+    version = registered["version"]
+    if registered["system"] is None:
+        return registered
+    if registered["promoted"]:
+        log.info("version %s was promoted before; nothing moves", version)
+        return registered
+    name = context.settings.registry.model_name
+    if approval is None and context.settings.promotion.approval == "human":
+        raise PromotionRefused(
+            f"setting promotion.approval is human and nobody approved version {version} of {name!r}; it stays "
+            "challenger until somebody does in Airflow (retrain_reranker asks), or promotes it by hand"
         )
-        (folder / "report.html").write_text(page, encoding="utf-8")
-        return {}
+    if approval is not None and not approval["approved"]:
+        raise PromotionRefused(f"{approval['by'] or 'nobody'} rejected version {version} of {name!r}")
+    reason = "; ".join(read_decision(context, decision).reasons)
+    actor = f"gate, decision {decision}"
+    if approval is not None:
+        actor = f"{approval['by']}, approving decision {decision}"
+        reason = f"{approval['reason']} (approved); {reason}" if approval["reason"] else f"approved; {reason}"
+    expected = read_plan(context, context.workspace.manifest(decision).inputs[0]).champion_version
+    registry(context).promote(version, expected, reason, actor=actor, key=decision)
+    return {**registered, "promoted": True}
 
-    return workspace.publish_folder("reports", build, step="render_report", inputs=[decision])
 
+@step
+def roll_back(
+    context: Context,
+    reason: str,
+    actor: str | None = None,
+    expected_champion: str | None = None,
+    version: str | None = None,
+) -> dict[str, Any]:
+    """Champion and previous change places, or an earlier champion comes back. actor: None is the user of this process.
 
-def lineage(context: Context, decision: Address) -> dict[str, str]:
-    """What a decision came from, by kind; of several artefacts of a kind the nearest."""
-    found: dict[str, str] = {}
-    for address, manifest in context.workspace.lineage(decision).items():
-        found.setdefault(manifest.kind, address)
-    return found
+    expected_champion: the version to be replaced; a call that is repeated finds another one and is refused.
+    Raises PromotionRefused when there is no previous champion, the champion is not the expected one, or the version
+    never was champion.
+    """
+    current, name = champion(context), context.settings.registry.model_name
+    if current is None:  # asked first, so that no registry is made to find that out
+        raise PromotionRefused(f"model {name!r} has no champion, so there is nothing to roll back")
+    book, who = registry(context), actor or getpass.getuser()
+    if version is None:
+        now = book.rollback(reason, actor=who, expected_champion=expected_champion)
+    elif version == current.version:
+        raise PromotionRefused(f"version {version} of model {name!r} is champion already; nothing was rolled back")
+    elif not any(move["champion"] == version for move in book.audit()):
+        raise PromotionRefused(f"version {version} of model {name!r} never was champion; nothing was rolled back")
+    else:
+        now = book.promote(version, expected_champion or current.version, reason, actor=who)
+    log.info("rolled back to version %s", now.version)
+    return {"version": now.version, "ranker": now.ranker_address, "reason": reason}

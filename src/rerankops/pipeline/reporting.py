@@ -14,7 +14,8 @@ _STAGES = (
     "validate_delivery", "review_delivery", "adjudicate", "import_labels", "estimate_propensities",
     "derive_feedback", "teach", "merge_judgments",
     "judge_by_dataset", "plan_retraining", "retrieve_judged",
-    "build_training_groups", "train_cross_encoder", "fit_rankers", "freeze_gold_candidates", "evaluate", "decide",
+    "build_training_groups", "train_cross_encoder", "fit_rankers", "freeze_gold_candidates", "rank_gold_candidates",
+    "evaluate", "decide",
 )  # fmt: skip
 """Steps in the order in which the loop takes them."""
 
@@ -28,6 +29,7 @@ def full_ladder(context: Context, evaluation: Address, decision: Address) -> dic
         **steps,
         "decision": {
             "promote": verdict.promote,
+            "cannot_tell": verdict.cannot_tell,
             "system": verdict.system,
             "reasons": list(verdict.reasons),
             "rules": [
@@ -44,6 +46,7 @@ _SHOWN = {
         "accepted", "in_part", "annotations", "annotators", "set_aside", "completeness", "control_accuracy",
         "positive_share", "grade_drift",
     ),
+    "freeze_gold_candidates": ("questions", "candidates"),
 }  # fmt: skip
 """Steps that measure more than a table of stages can tell, and what it tells of them; the verdict has the rest."""
 _RATES = frozenset({"completeness", "control_accuracy", "positive_share", "grade_drift", "alpha", "kappa"})

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerankops.errors import InputError
-from rerankops.pipeline import quality
+from rerankops.pipeline import quality, reading
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import GOLD, INDEX
 from rerankops.pipeline.feedback import PREFERENCES
+from rerankops.pipeline.gold_in_force import gold_file_at_planning
 from rerankops.pipeline.imports import outside_passages
 from rerankops.pipeline.incumbent import Pool, champion, pool, rank_with, scorer, with_logits
 from rerankops.pipeline.judgments import JUDGMENTS
@@ -31,8 +32,11 @@ from rerankops.queries.normalise import near_to
 from rerankops.records import Candidate, Judgment, Passage, Preference, TrainingGroup
 from rerankops.workspace import Address
 
-_DECIDING = ("queries", "encoder", "retrieval", "training", "scoring", "reader", "evaluation", "promotion")
-"""The sections of the settings that a retraining's result depends on."""
+if TYPE_CHECKING:
+    from rerankops.retrieval.encoder import Encoder
+
+_DECIDING = ("queries", "encoder", "retrieval", "training", "scoring", "evaluation", "promotion")
+"""The sections of the settings that a retraining's result depends on, beside reader and judge."""
 _OWN = (
     "workspace",
     "registry",
@@ -52,7 +56,7 @@ _OWN = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan as read back, with the context that its frozen settings make."""
+    """A plan as read back, with the context that its frozen settings make. gold_file: see pipeline.gold_in_force."""
 
     address: Address
     judgments: Address
@@ -62,6 +66,7 @@ class Plan:
     champion_version: str | None
     champion_ranker: Address | None
     context: Context
+    gold_file: str | None = None
 
     @property
     def corpus(self) -> Address:
@@ -94,6 +99,7 @@ def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None
         return {
             "judgments": inputs[0],
             "gold": inputs[1],
+            "gold_file": gold_file_at_planning(context),
             "index": inputs[2],
             "preferences": inputs[3] if len(inputs) > 3 else None,
             "champion_version": current.version if current else None,
@@ -104,6 +110,8 @@ def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None
     deciding = frozen.model_dump(mode="json", include=set(_DECIDING))
     deciding["encoder"] = frozen.encoder.identity()
     deciding["training"].pop("device")
+    deciding["promotion"] = frozen.promotion.identity()
+    deciding |= reading.identity(frozen)
     return context.document(
         "plans", make, step="plan_retraining", inputs=inputs, settings={"settings": deciding, "again": again}
     )
@@ -123,6 +131,7 @@ def read_plan(context: Context, plan: Address) -> Plan:
         document["champion_version"],
         document["champion_ranker"],
         context.with_settings(frozen),
+        document.get("gold_file"),
     )
 
 
@@ -320,10 +329,13 @@ def judged_texts(planned: Plan) -> dict[str, str]:
     return _texts(taken_in(planned))
 
 
-def judged_pool(planned: Plan, candidates: Address) -> Pool:
-    """The judged queries' candidates with their signals."""
+def judged_pool(planned: Plan, candidates: Address, *, encoder: Encoder | None = None) -> Pool:
+    """The judged queries' candidates with their signals. encoder: one that is in memory already, if any."""
+    from rerankops.retrieval.encoder import Encoder
+
     table = planned.context.workspace.read(candidates, Candidate)
-    return pool(planned.context, planned.index, table, judged_texts(planned), encoder=planned.context.settings.encoder)
+    encoder = encoder or Encoder(planned.context.settings.encoder)
+    return pool(planned.context, planned.index, table, judged_texts(planned), encoder=encoder)
 
 
 def leaks(planned: Plan) -> set[str]:

@@ -83,11 +83,16 @@ def simulate(
             strata=strata.tolist(),
             incumbent=_INCUMBENT,
             contenders=(_CONTENDER,),
+            leaks=(),
+            data_validated=True,
             champion_expected="1",
             champion_now="1",
             blend_p_value=0.0,
             latency_ms={_CONTENDER: 0.0},
+            memory_mb={_CONTENDER: 0.0},
             comparisons_before=0,
+            refused={},
+            judged_by_llm=False,
         )
         promoted[run] = decide(evidence, thresholds, bootstrap_samples=_BOOTSTRAP, seed=seed + run).promote
     return promoted

@@ -6,55 +6,79 @@
 | `previous`   | what it served before; `rollback` swaps the two   |
 | `challenger` | the last winner that is not champion yet          |
 
-Promotion is compare-and-set under a file lock: it moves the alias only if the champion still is the one that the
-decision was made against. A version holds a ranker's folder (safetensors and JSON, no pickle) as artefacts; serving
-fetches the folder and needs MLflow for nothing else. MLflow takes seconds to import, so it is imported on first use.
+Which version is champion is settled in the ledger (promotion.ledger), where each move is written once, under the next
+number, against the state before it: compare-and-set, among any number of processes and machines. The aliases follow
+the ledger. A process that dies between the two leaves an unfinished move, which the next call that writes finishes
+first; reading takes the ledger's word, so nobody of ours sees half a move. Three things follow:
+
+- A request that MLflow did not answer in time may be carried out later. It then either finds its number taken, or
+  makes the move that was asked for, against a champion that is still the expected one.
+- An alias that somebody moved in MLflow itself, past the ledger, is not a promotion: the next move puts it back and
+  says so in the audit. `rerankops models promote --force` is how a person makes one.
+- Whoever reads aliases alone can be behind: by the moment between a move and its aliases or, after a crash or
+  an answer that got lost, until the next call of ours.
+
+The file lock only keeps processes of one machine from getting in one another's way. What none of this holds against: a
+person with access to MLflow who deletes runs or writes tags, a store that loses what it acknowledged, and two machines
+that both, at the same moment, are first to touch a model that was not made by rerankops.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
-from filelock import FileLock
-
-from rerankops.errors import ArtefactMissing, PromotionRefused
+from rerankops.errors import ArtefactDamaged, ArtefactMissing, PromotionRefused, ServerUnavailable
+from rerankops.promotion import recording
+from rerankops.promotion.ledger import Move
+from rerankops.promotion.succession import CHALLENGER, CHAMPION, PREVIOUS, State, Succession
+from rerankops.promotion.tracking import Absent, Lock, Tracking
 from rerankops.records import PromotionDecision
 
-CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
-
-_KEY = "rerankops.key"
-_RANKER = "rerankops.ranker"
-_AUDIT = "rerankops.audit"
-_ARTEFACT = "ranker"
-_PARAMS_A_BATCH = 100  # MLflow takes no more at once
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+PASSED = "passed"
 
 
 @dataclass(frozen=True)
 class Version:
-    """One registered ranker. ranker_address: its artefact in the workspace; run_id: the run of its decision."""
+    """One registered ranker. ranker_address: its artefact in the workspace; run_id: the run of its decision.
+    created_at: ISO 8601, UTC."""
 
     version: str
     ranker_address: str
     run_id: str
     tags: dict[str, str]
+    created_at: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate's decision was to promote it."""
+        return self.tags.get(recording.DECISION) == PASSED
+
+    @property
+    def decision(self) -> str:
+        """Address of the decision that it was registered for."""
+        return self.tags.get(recording.KEY, "")
+
+    @property
+    def system(self) -> str:
+        """The row of its decision's ladder: challenger or tuned_fusion; "" when the decision promoted nobody."""
+        return self.tags.get(recording.SYSTEM, "")
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """That row's first figures, by metric."""
+        found: dict[str, float] = json.loads(self.tags.get(recording.MEASURED, "{}"))
+        return found
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Where a decision stands in MLflow. version: None when nobody was promoted."""
+    """Where a decision stands in MLflow. version: None when no ranker was given with it."""
 
     run_id: str
     version: str | None
@@ -64,8 +88,9 @@ class Registry:
     """MLflow's tracking and model registry, as far as promotion needs them.
 
     tracking_uri: `sqlite:////folder/mlflow.db`, or a server's `http://…`. artifact_root: folder or URI for a new
-    experiment's artefacts; None leaves it to the server. lock_path: file that serialises writers on one machine; over
-    several machines, Airflow's `max_active_runs=1` does.
+    experiment's artefacts; None leaves it to the server. lock_path: file that serialises writers on one machine.
+    request_timeout, transfer_timeout (seconds), retries: see promotion.tracking; None leaves them to MLflow.
+    Every method raises ServerUnavailable when MLflow does not answer, and ServerRefused when it will not do it.
     """
 
     def __init__(
@@ -76,53 +101,132 @@ class Registry:
         lock_path: str | Path,
         *,
         artifact_root: str | Path | None = None,
+        request_timeout: int | None = None,
+        transfer_timeout: int | None = None,
+        retries: int | None = None,
     ) -> None:
         self.tracking_uri = tracking_uri
         self.model_name = model_name
         self.experiment = experiment
         self.lock_path = Path(lock_path)
         self.artifact_root = artifact_root
-        self._configure()
+        self._records = Lock(Path(f"{self.lock_path}.record"))  # held for as long as storing a model takes
+        moves = Lock(self.lock_path)
+        self._client = Tracking(
+            tracking_uri,
+            moves,
+            request_timeout=request_timeout,
+            transfer_timeout=transfer_timeout,
+            retries=retries,
+        )
+        self._succession = Succession(self._client, model_name, moves, experiment, artifact_root)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def champion(self) -> Version | None:
-        """What production serves, None before the first promotion."""
-        return self._aliased(CHAMPION)
+        """What production serves, None before the first promotion. Raises ArtefactMissing when it was deleted."""
+        number = self.state().champion
+        return self.version(number) if number else None
 
     def previous(self) -> Version | None:
-        """What `rollback` would bring back."""
-        return self._aliased(PREVIOUS)
+        """What `rollback` would bring back; None when there is none, or it was deleted."""
+        number = self.state().previous
+        found = self._succession.found(number) if number else None
+        return self._version(found) if found else None
 
     def version(self, number: str) -> Version:
         """Raises ArtefactMissing when it is not registered."""
-        return self._version(self._found(number))
+        found = self._succession.found(number)
+        if found is None:
+            raise ArtefactMissing(f"version {number} of model {self.model_name!r} is not registered")
+        return self._version(found)
+
+    def resolve(self, name: str) -> Version:
+        """A version by its number or by one of the three aliases. Raises ArtefactMissing."""
+        if name not in {CHAMPION, PREVIOUS, CHALLENGER}:
+            return self.version(name)
+        state = self.state()
+        number = state.aliases.get(CHALLENGER) if name == CHALLENGER else getattr(state, name)
+        if not number:
+            raise ArtefactMissing(f"model {self.model_name!r} has no {name}")
+        return self.version(number)
+
+    def versions(self) -> list[Version]:
+        """All that are registered, oldest first."""
+        found: list[Any] = []
+        token = None
+        while True:
+            page = self._client.search_model_versions(f"name = '{self.model_name}'", page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return [self._version(row) for row in sorted(found, key=lambda row: int(row.version))]
 
     def fetch(self, number: str, folder: Path | None = None) -> Path:
-        """The local folder of a version's ranker; downloaded into `folder` when the artefacts are not local."""
-        from mlflow.artifacts import download_artifacts
+        """The local folder of a version's ranker; downloaded into `folder` when the artefacts are not local.
 
-        source = self._found(number).source
+        Raises ArtefactMissing when it is gone, ArtefactDamaged when it is not, byte for byte, what was gated.
+        """
+        from rerankops.promotion import flavour
+
+        found = self._succession.found(number)
+        if found is None:
+            raise ArtefactMissing(f"version {number} of model {self.model_name!r} is not registered")
+        source = f"{found.source}/{flavour.RANKER}"
+        which = f"version {number} of {self.model_name}"
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        destination = str(folder) if folder else None
         try:
-            path = Path(download_artifacts(artifact_uri=source, dst_path=destination, tracking_uri=self.tracking_uri))
-        except Exception as error:
-            raise ArtefactMissing(f"version {number} of {self.model_name}: cannot fetch {source} ({error})") from error
-        if not path.is_dir():
-            raise ArtefactMissing(f"version {number} of {self.model_name}: {source} is gone; register its ranker again")
+            path = self._client.download(source, folder)
+        except (Absent, ServerUnavailable) as error:
+            if isinstance(error, Absent) or type(error.__cause__) in {OSError, FileNotFoundError}:
+                raise ArtefactMissing(f"{which}: {source} is gone; register its ranker again") from error
+            raise
+        if not (path / "ranker.json").is_file():
+            raise ArtefactMissing(f"{which}: {source} is gone; register its ranker again")
+        if flavour.digest(path) != found.tags.get(recording.DIGEST):
+            raise ArtefactDamaged(f"{which}: the files at {source} are not those that were registered; serve another")
         return path
 
-    def audit(self) -> list[dict[str, str]]:
-        """Who moved an alias, when and why, oldest first."""
-        from mlflow.exceptions import MlflowException
-
+    def document(self, number: str, name: str) -> dict[str, Any]:
+        """What was logged with a version's decision: `decision.json` or `ladder.json`. Raises ArtefactMissing."""
+        run_id = self.version(number).run_id
         try:
-            tags = self._client.get_registered_model(self.model_name).tags
-        except MlflowException:
+            source = f"{self._client.get_run(run_id).info.artifact_uri}/{name}"
+            with tempfile.TemporaryDirectory() as folder:
+                found: dict[str, Any] = json.loads(
+                    self._client.download(source, Path(folder)).read_text(encoding="utf-8")
+                )
+        except (Absent, ServerUnavailable, ValueError) as error:
+            if isinstance(error, ServerUnavailable) and type(error.__cause__) not in {OSError, FileNotFoundError}:
+                raise
+            raise ArtefactMissing(f"version {number} of {self.model_name!r}: {name} of run {run_id} is gone") from error
+        return found
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Who or what moved the champion, when and why: the fields of promotion.ledger.Move, oldest first."""
+        return [asdict(move) for move in self.state().moves]
+
+    def problems(self) -> list[str]:
+        """What is not as the ledger says, in words; empty when all is."""
+        state = self.state()
+        head = state.head
+        if head is None or state.follows(*self._succession.wanted(head)):
             return []
-        return [json.loads(tags[name]) for name in sorted(tags) if name.startswith(f"{_AUDIT}.")]
+        serves = state.aliases.get(CHAMPION) or "none"
+        if state.settled < head.number:
+            return [
+                f"move {head.number} ({head.action}, champion {head.champion}) is not finished: alias champion is at "
+                f"{serves}; the next promotion or rollback finishes it"
+            ]
+        return [
+            f"the aliases were moved past the ledger: champion is at {serves}, the last recorded move made it "
+            f"{head.champion}; the next promotion or rollback puts them back"
+        ]
+
+    def state(self) -> State:
+        """The ledger and the aliases as they are now."""
+        return self._succession.state()
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -138,248 +242,145 @@ class Registry:
         lineage: Mapping[str, str],
         key: str,
     ) -> Recorded:
-        """Logs a decision and, when it promotes, registers its ranker as a version. Moves no serving alias.
+        """Logs a decision and, when it comes with a ranker, registers that as a version. Moves no serving alias.
 
-        key: the decision's address; recording the same key again finds the run and version of the first time.
-        params: nested settings, flattened with dots. lineage: names and addresses, for tags and as MLflow datasets.
-        ranker_dir: folder of the promoted ranker, required when `decision.promote`.
-        Raises ArtefactMissing when it is required and is no folder.
+        key: the decision's address; recording the same key again finds the run and version of the first time, or goes
+        on where it was interrupted. params: nested settings, flattened with dots. lineage: kinds and addresses, for
+        tags and as MLflow datasets. ranker_dir: folder of the ranker that the decision is about, required when
+        `decision.promote`. Given with a decision that does not promote, it becomes a version that `promote` refuses
+        unless a person forces it.
+        Raises ArtefactMissing when the folder is required and is none.
         """
-        if decision.promote and (ranker_dir is None or not ranker_dir.is_dir()):
+        if (decision.promote or ranker_dir is not None) and (ranker_dir is None or not ranker_dir.is_dir()):
             raise ArtefactMissing(
                 f"decision {key} promotes {decision.system}, but its ranker {ranker_dir} is no folder"
             )
-        with self._lock():
-            run = self._run(key) or self._start(decision, lineage, key)
+        whole = recording.Record(decision, ladder, params, report_html, ranker_dir, ranker_address, lineage, key)
+        with self._records:
+            experiment = recording.experiment_id(self._client, self.experiment, self.artifact_root)
+            run = recording.find_run(self._client, experiment, key) or recording.start(self._client, experiment, whole)
             if run.info.status != "FINISHED":
-                self._log(run.info.run_id, decision, ladder, params, report_html, lineage)
-                if decision.promote:
-                    self._client.log_artifacts(run.info.run_id, str(ranker_dir), _ARTEFACT)
-                self._client.set_terminated(run.info.run_id, "FINISHED")
-            version = self._register(run, ranker_address, key) if decision.promote else None
+                recording.fill(self._client, run.info.run_id, whole)
+            version = self._register(run, whole, ranker_dir) if ranker_dir is not None else None
         return Recorded(run.info.run_id, version)
 
-    def promote(self, number: str, expected_champion: str | None, reason: str, *, actor: str) -> Version:
+    def promote(
+        self,
+        number: str,
+        expected_champion: str | None,
+        reason: str,
+        *,
+        actor: str,
+        key: str = "",
+        forced: bool = False,
+    ) -> Version:
         """Makes a version champion if the champion still is `expected_champion` (None: there is none yet).
 
-        The old champion becomes `previous`. Promoting the champion again does nothing.
-        Raises PromotionRefused when the champion is another one by now.
+        The old champion becomes `previous`. Promoting the champion again does nothing. key: names the request; one that
+        was carried out before is not again, whoever is champion by now. forced: a person's decision against the gate's,
+        which the audit says.
+        Raises PromotionRefused when the champion is another one by now, or the version did not pass the gate, or was
+        turned down afterwards; ArtefactMissing when it is not registered.
         """
-        with self._lock():
-            wanted = self.version(number)
-            now = self.champion()
-            if now is not None and now.version == wanted.version:
-                return now
-            self._refuse_if_changed(now, expected_champion, f"version {number} was not promoted")
-            self._move("promote", wanted.version, now.version if now else None, reason, actor)
-            challenger = self._aliased(CHALLENGER)
-            if challenger is not None and challenger.version == wanted.version:
-                self._client.delete_registered_model_alias(self.model_name, CHALLENGER)
-            return self.version(number)
+        wanted = self.version(number)
 
-    def rollback(self, reason: str, *, actor: str, expected_champion: str | None = None) -> Version:
+        def move(state: State) -> Move | None:
+            if state.done("promote", key) or state.champion == wanted.version:
+                return None
+            self._refuse_if_changed(state.champion, expected_champion, f"version {number} was not promoted")
+            if not forced:
+                self._refuse_unless_passed(wanted, state)
+            return state.next("promote", wanted.version, wanted.version, reason, actor, key, forced)
+
+        self._succession.make(move)
+        return self.version(number)
+
+    def rollback(
+        self, reason: str, *, actor: str, expected_champion: str | None = None, to: str | None = None, key: str = ""
+    ) -> Version:
         """Brings the previous champion back; the one rolled back becomes `previous`, so a second rollback undoes the
-        first. expected_champion: give it when the call may be repeated, and a repetition is refused instead.
+        first. to: an earlier champion instead. expected_champion: give it when the call may be repeated, and a
+        repetition is refused instead; with a key, the repetition finds that it was done. Returns the champion.
 
-        Raises PromotionRefused when there is no previous champion, or the champion is not the expected one.
+        Raises PromotionRefused when there is no previous champion, `to` never was champion or is it now, or the
+        champion is not the expected one.
         """
-        with self._lock():
-            now, before = self.champion(), self.previous()
+
+        def move(state: State) -> Move | None:
+            if state.done("rollback", key):
+                return None
             if expected_champion is not None:
-                self._refuse_if_changed(now, expected_champion, "nothing was rolled back")
-            if now is None:
+                self._refuse_if_changed(state.champion, expected_champion, "nothing was rolled back")
+            if not state.champion:
                 raise PromotionRefused(f"model {self.model_name!r} has no champion, so there is nothing to roll back")
-            if before is None or before.version == now.version:
+            if to is not None and (to == state.champion or all(to != move.champion for move in state.moves)):
+                is_it = "is champion already" if to == state.champion else "never was champion"
+                raise PromotionRefused(f"version {to} of model {self.model_name!r} {is_it}; nothing was rolled back")
+            before = to or state.previous
+            if not before or before == state.champion or self._succession.found(before) is None:
+                gone = f"; version {before} was deleted" if before and before != state.champion else ""
                 raise PromotionRefused(
-                    f"model {self.model_name!r} has no champion before version {now.version}; "
+                    f"model {self.model_name!r} has no champion before version {state.champion}{gone}; "
                     "promote another version instead"
                 )
-            self._move("rollback", before.version, now.version, reason, actor)
-            return self.version(before.version)
+            return state.next("rollback", before, before, reason, actor, key)
 
-    # -- aliases ----------------------------------------------------------------------------------------------------
+        return self.version(self._succession.make(move).champion)
 
-    def _aliased(self, alias: str) -> Version | None:
-        from mlflow.exceptions import MlflowException
+    def reject(self, number: str, reason: str, *, actor: str, key: str = "") -> Version:
+        """Turns a version down that the gate passed: `promote` refuses it from now on. Turning it down again does
+        nothing. Raises PromotionRefused when it is the champion."""
+        wanted = self.version(number)
 
-        try:
-            return self._version(self._client.get_model_version_by_alias(self.model_name, alias))
-        except MlflowException as error:
-            if error.error_code in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}:
+        def move(state: State) -> Move | None:
+            if state.rejection(wanted.version):
                 return None
-            raise
+            if state.champion == wanted.version:
+                raise PromotionRefused(f"version {number} is champion already; roll back instead")
+            return state.next("reject", wanted.version, state.champion, reason, actor, key)
 
-    def _move(self, action: str, champion: str, before: str | None, reason: str, actor: str) -> None:
-        """`previous` first: if this process dies between the two, the same call can simply be made again."""
-        entry = {
-            "action": action,
-            "champion": champion,
-            "before": before or "",
-            "reason": reason[:2000],
-            "actor": actor,
-            "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        state = self._succession.make(move)
+        if state.aliases.get(CHALLENGER) == wanted.version:
+            self._succession.point(CHALLENGER, "", state)
+        return self.version(number)
+
+    # -- private ----------------------------------------------------------------------------------------------------
+
+    def _register(self, run: Any, whole: recording.Record, ranker_dir: Path) -> str:
+        from rerankops.promotion import flavour
+
+        state = self._succession.begin()
+        own = {
+            recording.RANKER: whole.ranker_address or "",
+            recording.DIGEST: flavour.digest(ranker_dir),
+            recording.MEASURED: json.dumps(recording.measured(whole)),
         }
-        if before is not None:
-            self._client.set_registered_model_alias(self.model_name, PREVIOUS, before)
-        self._client.set_registered_model_alias(self.model_name, CHAMPION, champion)
-        note = json.dumps(entry, ensure_ascii=False)
-        self._client.set_registered_model_tag(self.model_name, f"{_AUDIT}.{entry['at']}", note)
-        self._client.set_model_version_tag(self.model_name, champion, f"{_AUDIT}.{entry['at']}", note)
+        number = recording.register(self._client, self.model_name, run, whole.tags() | own)
+        if whole.decision.promote and not any(number in {move.version, move.champion} for move in state.moves):
+            self._succession.point(CHALLENGER, number, state)
+        return number
 
-    def _refuse_if_changed(self, now: Version | None, expected: str | None, consequence: str) -> None:
-        if (now.version if now else None) != (str(expected) if expected is not None else None):
+    def _refuse_if_changed(self, now: str, expected: str | None, consequence: str) -> None:
+        if now != (str(expected) if expected is not None else ""):
             raise PromotionRefused(
-                f"the champion of {self.model_name!r} is {f'version {now.version}' if now else 'none'}, expected was "
+                f"the champion of {self.model_name!r} is {f'version {now}' if now else 'none'}, expected was "
                 f"{f'version {expected}' if expected is not None else 'none'}; {consequence}, evaluate again"
             )
 
-    # -- runs and versions ------------------------------------------------------------------------------------------
-
-    def _run(self, key: str) -> Any:
-        found = self._client.search_runs(
-            [self._experiment_id()], filter_string=f"tags.`{_KEY}` = '{key}'", max_results=1
-        )
-        return found[0] if found else None
-
-    def _start(self, decision: PromotionDecision, lineage: Mapping[str, str], key: str) -> Any:
-        tags = {f"lineage.{name}": address for name, address in lineage.items()}
-        tags |= {
-            _KEY: key,
-            "rerankops.promote": str(decision.promote).lower(),
-            "rerankops.system": decision.system or "",
-        }
-        name = f"promote {decision.system}" if decision.promote else "not promoted"
-        return self._client.create_run(self._experiment_id(), tags=tags, run_name=name)
-
-    def _log(
-        self,
-        run_id: str,
-        decision: PromotionDecision,
-        ladder: Mapping[str, Any],
-        params: Mapping[str, Any],
-        report_html: str,
-        lineage: Mapping[str, str],
-    ) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-
-        now = int(datetime.now(UTC).timestamp() * 1000)
-        metrics = [Metric(name, value, now, 0) for name, value in _metrics(ladder)]
-        parameters = [Param(name, value) for name, value in _params(params)]
-        self._client.log_batch(run_id, metrics=metrics)
-        for start in range(0, len(parameters), _PARAMS_A_BATCH):
-            self._client.log_batch(run_id, params=parameters[start : start + _PARAMS_A_BATCH])
-        datasets = [
-            DatasetInput(
-                Dataset(name=name, digest=address.rpartition("/")[2][:36], source_type="rerankops", source=address),
-                [InputTag("mlflow.data.context", name)],
+    def _refuse_unless_passed(self, wanted: Version, state: State) -> None:
+        if not wanted.passed:
+            raise PromotionRefused(
+                f"version {wanted.version} of {self.model_name!r} did not pass the gate (tag {recording.DECISION} is "
+                f"{wanted.tags.get(recording.DECISION)!r}); a person can force it: rerankops models promote --force"
             )
-            for name, address in lineage.items()
-            if address
-        ]
-        if datasets:
-            self._client.log_inputs(run_id, datasets)
-        with tempfile.TemporaryDirectory() as folder:
-            files = {
-                "report.html": report_html,
-                "decision.json": json.dumps(asdict(decision), ensure_ascii=False, indent=2),
-                "ladder.json": json.dumps(ladder, ensure_ascii=False, indent=2),
-            }
-            for name, content in files.items():
-                Path(folder, name).write_text(content, encoding="utf-8")
-            self._client.log_artifacts(run_id, folder)
-
-    def _register(self, run: Any, ranker_address: str | None, key: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.get_registered_model(self.model_name)
-        except MlflowException:
-            self._client.create_registered_model(self.model_name, description="Rerankers that passed rerankops' gate.")
-        mine = f"name = '{self.model_name}' and run_id = '{run.info.run_id}'"
-        found: Sequence[Any] = self._client.search_model_versions(mine)
-        if found:
-            return str(found[0].version)
-        tags = {_KEY: key, _RANKER: ranker_address or ""}
-        source = f"{run.info.artifact_uri}/{_ARTEFACT}"
-        made = self._client.create_model_version(self.model_name, source=source, run_id=run.info.run_id, tags=tags)
-        self._client.set_registered_model_alias(self.model_name, CHALLENGER, str(made.version))
-        return str(made.version)
-
-    def _found(self, number: str) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self._client.get_model_version(self.model_name, str(number))
-        except MlflowException as error:
-            raise ArtefactMissing(f"version {number} of model {self.model_name!r} is not registered") from error
-
-    def _version(self, found: Any) -> Version:
-        tags = {str(name): str(value) for name, value in found.tags.items()}
-        return Version(str(found.version), tags.get(_RANKER, ""), found.run_id or "", tags)
-
-    # -- the connection ---------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _client(self) -> Any:
-        from mlflow import MlflowClient
-
-        if self.tracking_uri.startswith("sqlite:///"):
-            Path(unquote(urlparse(self.tracking_uri).path)[1:]).parent.mkdir(parents=True, exist_ok=True)
-        with self._lock():  # two processes must not create the same database at once
-            return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+        if rejection := state.rejection(wanted.version):
+            raise PromotionRefused(
+                f"version {wanted.version} of {self.model_name!r} was turned down by {rejection.actor}, "
+                f"{rejection.at} ({rejection.reason}); a person can force it: rerankops models promote --force"
+            )
 
     @staticmethod
-    def _configure() -> None:
-        """No telemetry, progress bars or migration chatter, before MLflow is imported; a user's own setting wins."""
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
-        for logger in ("mlflow.store.db.utils", "mlflow.tracking", "alembic"):
-            logging.getLogger(logger).setLevel(logging.WARNING)
-
-    def _experiment_id(self) -> str:
-        found = self._client.get_experiment_by_name(self.experiment)
-        if found is not None:
-            return str(found.experiment_id)
-        root = self.artifact_root
-        if root is not None and "://" not in str(root):
-            root = Path(root).absolute().as_uri()
-        return str(self._client.create_experiment(self.experiment, artifact_location=str(root) if root else None))
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        self.lock_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._file_lock:
-            yield
-
-    @cached_property
-    def _file_lock(self) -> FileLock:
-        return FileLock(self.lock_path)  # one object, so that a holder may take it again
-
-
-def _metrics(ladder: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for system in ladder.get("systems", ()):
-        for name, value in system.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                yield _plain(f"{name}.{system['name']}"), float(value)
-        for stratum, row in system.get("strata", {}).items():
-            if row.get("accuracy") is not None:
-                yield _plain(f"accuracy.{system['name']}.{stratum}"), float(row["accuracy"])
-    for row in ladder.get("comparisons", ()):
-        yield _plain(f"difference.{row['metric']}.{row['of']}.{row['against']}"), float(row["difference"])
-        yield _plain(f"p_value.{row['metric']}.{row['of']}.{row['against']}"), float(row["p_value"])
-    for stage in ladder.get("stages", ()):
-        yield _plain(f"seconds.{stage['name']}"), float(stage["seconds"])
-
-
-def _params(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in tree.items():
-        path = f"{before}.{name}" if before else str(name)
-        if isinstance(value, Mapping):
-            yield from _params(value, path)
-        else:
-            yield _plain(path), str(value)[:6000]
-
-
-def _plain(name: str) -> str:
-    """A name that MLflow takes: recall@1 becomes recall_at_1."""
-    return re.sub(r"[^\w.\- /]", "_", name.replace("@", "_at_"))[:250]
+    def _version(found: Any) -> Version:
+        tags = {str(name): str(value) for name, value in found.tags.items()}
+        made = datetime.fromtimestamp((found.creation_timestamp or 0) / 1000, UTC).isoformat(timespec="seconds")
+        return Version(str(found.version), tags.get(recording.RANKER, ""), found.run_id or "", tags, made)

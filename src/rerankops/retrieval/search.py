@@ -91,10 +91,15 @@ def candidates(
     legs = retriever.legs(
         query_ids, texts, vectors, bm25_k=settings.bm25_k, dense_k=settings.dense_k, where=where
     ).whole()
+    return fused(legs.bm25, legs.dense, settings)
+
+
+def fused(bm25: pl.DataFrame, dense: pl.DataFrame, settings: RetrievalSettings) -> pa.Table:
+    """records.Candidate of both legs, each a frame of fusion.LEG."""
     limit = settings.bm25_k + settings.dense_k
     if settings.fusion == "weighted":
-        return weighted_fusion(legs.bm25, legs.dense, bm25_weight=settings.bm25_weight, limit=limit)
-    return reciprocal_rank_fusion(legs.bm25, legs.dense, k=settings.rrf_k, limit=limit)
+        return weighted_fusion(bm25, dense, bm25_weight=settings.bm25_weight, limit=limit)
+    return reciprocal_rank_fusion(bm25, dense, k=settings.rrf_k, limit=limit)
 
 
 def recall_against_exact(

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from rerankops import config
+from rerankops.errors import SettingsError
+from rerankops.evaluation import readers
 from rerankops.evaluation.normalise import contains
-from rerankops.evaluation.reader import ExtractiveReader
+from rerankops.evaluation.readers import Asked, ExtractiveReader, Remembered, Reply
+from rerankops.evaluation.readers.lengths import room as room_of
+from rerankops.evaluation.readers.lengths import within
 
 READER = ExtractiveReader(max_answer_characters=120, rank_decay=0.85)
 
@@ -109,3 +116,133 @@ def _seconds(passages: list[tuple[str, str]]) -> float:
     start = time.perf_counter()
     READER.answer("星澜S5的后备箱容积是多少？", passages)
     return time.perf_counter() - start
+
+
+def asked(question: str, *passages: tuple[str, str]) -> Asked:
+    return Asked("q", question, passages)
+
+
+def test_a_batch_gets_the_answers_that_each_question_gets_alone() -> None:
+    questions = [asked("机油容量", OIL, ESP), asked("后备箱容积", LUMEN, ORION), asked("ESP怎么关", ESP)]
+    together = READER.answers(questions)
+    assert [reply.text for reply in together] == [READER.answer(one.question, one.passages) for one in questions]
+    assert together == [READER.answers([one])[0] for one in questions]
+    assert not any(reply.refused for reply in together)
+
+
+def test_it_never_refuses_unless_told_how_much_evidence_it_needs() -> None:
+    assert not READER.can_refuse
+    far = asked("天窗的颜色", OIL, NEWTON)
+    assert READER.answers([far])[0].text
+    strict = ExtractiveReader(120, 0.85, refuse_below=0.3)
+    assert strict.can_refuse
+    assert strict.answers([far]) == [Reply("", refused=True)]
+    near = asked("星澜S5的后备箱容积是多少？", LUMEN, ORION)
+    assert strict.answers([near]) == READER.answers([near])
+
+
+def test_how_deep_the_evidence_lies_is_no_reason_to_refuse() -> None:
+    strict = ExtractiveReader(120, 0.85, refuse_below=0.5)
+    filler = [("", "没有内容。")] * 5
+    question = "星澜S5的后备箱容积是多少？"
+    first, deep = strict.answers([asked(question, LUMEN, *filler), asked(question, *filler, LUMEN)])
+    assert first == deep
+    assert not first.refused
+
+
+def test_the_more_evidence_is_asked_for_the_more_it_refuses() -> None:
+    questions = [asked(f"{what}是多少", *[LUMEN, ORION, OIL, ESP][start:]) for what in ("轴距", "油箱", "功率", "天窗")
+                 for start in range(4)]  # fmt: skip
+    refusals = [
+        sum(reply.refused for reply in ExtractiveReader(120, 0.85, refuse_below=level / 10).answers(questions))
+        for level in range(11)
+    ]
+    assert refusals == sorted(refusals)
+    assert refusals[0] == 0 < refusals[-1]
+
+
+# -- reading once -----------------------------------------------------------------------------------------------------
+
+
+class Counting:
+    """A reader that says how many passages it saw; a question with a ? cannot be answered."""
+
+    can_refuse = True
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
+    def answers(self, asked: Sequence[Asked]) -> list[Reply]:
+        self.batches.append([one.question_id for one in asked])
+        return [
+            Reply(None, reason="unavailable: nobody there") if "?" in one.question else Reply(str(len(one.passages)))
+            for one in asked
+        ]
+
+
+def test_the_same_passages_in_the_same_order_are_read_once_whichever_system_shows_them() -> None:
+    inner = Counting()
+    reader = Remembered(inner)
+    first = [Asked("a", "how", (OIL, ESP)), Asked("b", "how", (ESP, OIL)), Asked("c", "why?", (OIL,))]
+    second = [Asked("a", "how", (OIL, ESP)), Asked("b", "how", (ESP,)), Asked("c", "why?", (OIL,))]
+    said = reader.answers(first)
+    assert reader.answers(second) == [said[0], Reply("1"), said[2]]
+    assert inner.batches == [["a", "b", "c"], ["b"]]
+    assert (reader.asked, reader.read) == (6, 4)
+    assert reader.problems == {"unavailable": 1}, "a missing answer is missing for every system that shows the same"
+    assert reader.reasons == {"unavailable": "unavailable: nobody there"}
+    assert reader.milliseconds is not None
+    assert reader.milliseconds >= 0
+    assert reader.can_refuse
+
+
+def test_nothing_asked_is_nothing_read() -> None:
+    reader = Remembered(READER)
+    assert reader.answers([]) == []
+    assert reader.milliseconds is None
+
+
+# -- cutting ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "expected"),
+    [
+        ("后备箱容积450升", 5, "后备箱容积"),
+        ("后备箱容积450升", 8, "后备箱容积450升"),
+        ("容积 12345 升", 3, "容积"),
+        ("short", 5, "short"),
+        ("the trunk holds 450 litres of luggage", 6, "the trunk holds"),
+        ("", 3, ""),
+    ],
+)
+def test_a_text_is_cut_at_its_room_and_never_within_a_word_or_number(text: str, most: int, expected: str) -> None:
+    assert within(text, most) == expected
+    assert room_of(within(text, most)) <= most + 1 / 3, "room counts one sign more"
+
+
+def test_a_reader_that_lacks_its_model_or_server_says_which_setting() -> None:
+    settings = config.load(environ={}).reader
+    with pytest.raises(SettingsError, match=r"reader\.model\.name names no model"):
+        readers.configured(settings.model_copy(update={"kind": "model"}))
+    with pytest.raises(SettingsError, match=r"reader\.kind is llm.*llm\.url"):
+        readers.configured(settings.model_copy(update={"kind": "llm"}))
+    made = readers.configured(settings.model_copy(update={"refuse_below": 0.2}))
+    assert made == ExtractiveReader(settings.max_answer_characters, settings.rank_decay, 0.2)
+
+
+def test_what_changes_answers_changes_the_identity_and_nothing_else_does() -> None:
+    base = config.load(environ={})
+    device = base.reader.model.model_copy(update={"device": "cpu", "batch_size": 3})
+    long = base.reader.model.model_copy(update={"max_length": 200})
+
+    def of(llm: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
+        return readers.identity(base.reader.model_copy(update=changed), base.llm.model_copy(update=llm or {}))
+
+    assert of() == of(language="zh", votes=3, model=long, llm={"model": "m"}), "no matter to rules"
+    assert of() != of(refuse_below=0.1) != of(rank_decay=0.5)
+    assert of(kind="model") == of(kind="model", model=device)
+    assert of(kind="model") != of(kind="model", model=long)
+    assert of(kind="llm") == of(kind="llm", refuse_below=0.5, llm={"timeout": 3.0, "url": "http://elsewhere/v1"})
+    assert len({str(one) for one in (of(kind="llm"), of(kind="llm", votes=3), of(kind="llm", max_tokens=9),
+                                     of(kind="llm", llm={"model": "m"}))}) == 4  # fmt: skip

@@ -24,6 +24,9 @@ class Asked:
     max_missing_share: float = 0.0
     smallest_effect: float = 0.01
     gold_error_budget: float = 0.5
+    max_memory_mb: float | None = None
+    refusal_margin: float | None = 0.03
+    min_judge_agreement: float = 0.9
 
 
 STRATA = ("numeric", "procedure", "summary")
@@ -67,10 +70,14 @@ def evidence(n: int = 500, **changes: Any) -> Evidence:
         strata=strata(n),
         incumbent="champion",
         contenders=("tuned_fusion", "challenger"),
+        leaks=(),
+        data_validated=True,
         champion_expected="3",
         champion_now="3",
         blend_p_value=1e-9,
         comparisons_before=0,
+        refused={},
+        judged_by_llm=False,
     )
     return replace(sound, **changes)
 
@@ -155,6 +162,33 @@ REFUSED = {
         "310.0 ms a query, at most 200 ms",
     ),
     "an unmeasured latency": (evidence(contenders=ALONE), Asked(max_latency_ms=200), "latency is not known"),
+    "a large challenger": (
+        evidence(contenders=ALONE, memory_mb={"challenger": 2300.0}),
+        Asked(max_memory_mb=2048),
+        "challenger, memory: 2300.0 MB, at most 2048 MB",
+    ),
+    "an unmeasured memory": (evidence(contenders=ALONE), Asked(max_memory_mb=2048), "memory is not known"),
+    "data that failed validation": (
+        evidence(data_validated=False),
+        Asked(),
+        "data: what the contenders were trained on failed",
+    ),
+    "a judge that people contradict": (
+        evidence(judged_by_llm=True, judge_agreement=0.85, judge_interval=(0.78, 0.91)),
+        Asked(),
+        "agrees with people on 85.0 % of a labelled sample (95 % interval 78.0 to 91.0), 90.0 % are asked for",
+    ),
+    "a teacher as the only contender": (
+        evidence(contenders=("teacher",), values={**SUPERIOR, "teacher": np.ones(500)}),
+        Asked(),
+        "teacher is shown in the ladder and never promoted",
+    ),
+    "a threshold that is no number": (
+        evidence(),
+        Asked(stratum_margin=float("nan")),
+        "promotion.stratum_margin is nan",
+    ),
+    "a threshold out of its range": (evidence(), Asked(alpha=1.5), "promotion.alpha is 1.5"),
 }
 
 
@@ -310,7 +344,11 @@ def degenerate() -> list[tuple[str, Evidence]]:
 @pytest.mark.parametrize(("name", "case"), degenerate())
 @pytest.mark.parametrize(
     "asked",
-    [Asked(), Asked(0.0, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0), Asked(1.0, 1, 1, 1.0, 1.0, 1.0, 1.0, 1.0)],
+    [
+        Asked(),
+        Asked(0.0, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        Asked(1.0, 1, 1, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+    ],
     ids=["usual", "all zero", "all one"],
 )
 def test_degenerate_evidence_never_raises(name: str, case: Evidence, asked: Asked) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from statsmodels.stats.power import NormalIndPower
 from test_gate import Asked
 
 from rerankops.promotion.power import (
@@ -90,3 +91,38 @@ def test_the_sample_size_is_enough_and_not_far_too_much() -> None:
     assert needed is not None
     assert simulate(POPULATION, Asked(), Effect(0.03), runs=200, seed=3, n=needed).mean() >= 0.75
     assert simulate(POPULATION, Asked(), Effect(0.03), runs=200, seed=3, n=needed // 2).mean() < 0.8
+
+
+ONE_STRATUM = assumed("accuracy", np.asarray(["all"] * 600), right=0.7, discordant=0.1, seed=3)
+SUPERIORITY = Asked(min_stratum_questions=10_000_000)
+"""Thresholds by which superiority alone decides, so that the textbook has the answer."""
+
+
+def textbook(gain: float) -> float:
+    """Standard deviation of one question's difference to a contender of that gain, over the gain."""
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(200):
+        swap = rng.random(ONE_STRATUM.n) < 0.5
+        base = np.where(swap, ONE_STRATUM.other, ONE_STRATUM.one)
+        contender = np.where(swap, ONE_STRATUM.one, ONE_STRATUM.other)
+        values.append(_changed(contender, ONE_STRATUM.strata, Effect(gain), rng) - base)
+    differences = np.concatenate(values)
+    return float(differences.std() / differences.mean())
+
+
+@pytest.mark.parametrize(("gain", "n"), [(0.02, 600), (0.03, 600), (0.03, 1000), (0.05, 400), (0.04, 300)])
+def test_the_simulated_power_is_statsmodels(gain: float, n: int) -> None:
+    """The gate asks the bootstrap and McNemar's exact test at once, which is a little stricter than a z-test."""
+    expected = NormalIndPower().power(1 / textbook(gain), n, 0.05, ratio=0, alternative="larger")
+    found = simulate(ONE_STRATUM, SUPERIORITY, Effect(gain), runs=400, seed=21, n=n).mean()
+    assert expected - 0.14 < found < expected + 0.06
+
+
+@pytest.mark.parametrize("gain", [0.03, 0.05])
+def test_the_sample_size_is_statsmodels(gain: float) -> None:
+    """Somewhat more: the test is exact, and the simulation has to be sure of its share."""
+    expected = NormalIndPower().solve_power(1 / textbook(gain), alpha=0.05, power=0.8, ratio=0, alternative="larger")
+    found = sample_size(ONE_STRATUM, SUPERIORITY, gain, runs=300, seed=22)
+    assert found is not None
+    assert expected < found < 1.6 * expected

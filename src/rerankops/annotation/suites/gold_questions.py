@@ -53,7 +53,7 @@ def suite(
             "first_answer",
             "every question has an accepted answer",
             "{where} ({text}) has no accepted answer, and promotion.primary_metric is accuracy",
-            "give it one, or gate on recall@1",
+            "give it one, or gate on hit@1",
         )
     else:
         needed = filled(

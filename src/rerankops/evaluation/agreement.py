@@ -1,0 +1,240 @@
+"""How far a judge agrees with people, on answers that people have judged: a sample read strictly, and the measures.
+
+Agreement is the share of judged answers on which both say the same; kappa is that beyond chance (Cohen, 1960).
+Answers to one question are alike, so the bootstrap behind the intervals resamples questions, not answers. An answer on
+which the judge gave no verdict is counted apart: it agrees with nobody, and no mean hides it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rerankops.errors import InputError
+from rerankops.evaluation.judge import Given, Verdict
+from rerankops.records import STRINGS, Record, field
+
+JudgeSample = Record(
+    "judge_samples",
+    1,
+    pa.schema(
+        [
+            field("row", pa.int32(), "of the file, from 1"),
+            field("question", pa.string(), ""),
+            field("accepted_answers", STRINGS, "at least one"),
+            field("answer", pa.string(), "may be empty"),
+            field("correct", pa.bool_(), "what a person says"),
+        ]
+    ),
+    key=("row",),
+)
+
+COLUMNS = ("question", "accepted_answers", "answer", "correct")
+_TRUE = frozenset({"true", "yes", "y", "1", "right", "是", "对"})
+_FALSE = frozenset({"false", "no", "n", "0", "wrong", "否", "错"})
+
+
+@dataclass(frozen=True)
+class JudgeAgreement:
+    """How a judge does against people.
+
+    n: answers that people judged. judged: of these, by the judge. questions: different ones.
+    agreement, kappa: on judged answers, with 95 % intervals (percentiles); None without any, kappa also where people
+    and the judge said one and the same throughout.
+    confusion: {"right": {"right": …, "wrong": …, "none": …}, "wrong": {…}}: what people say, what the judge says.
+    by: of each judged_by, {"n", "agreement", "false_right", "false_wrong"}: how many it judged, and how it erred.
+    problems: missing verdicts by kind of reason. disagreements: rows of the sample, at most 50.
+    """
+
+    n: int
+    judged: int
+    questions: int
+    agreement: float | None
+    agreement_interval: tuple[float, float] | None
+    kappa: float | None
+    kappa_interval: tuple[float, float] | None
+    confusion: dict[str, dict[str, int]]
+    by: dict[str, dict[str, float]]
+    problems: dict[str, int]
+    disagreements: tuple[int, ...]
+
+
+# -- the sample -------------------------------------------------------------------------------------------------------
+
+
+def parse(content: bytes, place: str) -> pa.Table:
+    """JudgeSample of a file: JSON lines, or CSV with a heading and several accepted answers with | between them.
+
+    place: the file, for the messages. Raises InputError naming file and row.
+    """
+    rows = [
+        {
+            "row": number,
+            "question": _text(where, row, "question", empty=False),
+            "accepted_answers": _accepted(where, row["accepted_answers"]),
+            "answer": _text(where, row, "answer", empty=True),
+            "correct": _flag(where, row["correct"]),
+        }
+        for number, where, row in _rows(content, place)
+    ]
+    if not rows:
+        raise InputError(f"{place}: no rows; give one a judged answer, with {', '.join(COLUMNS)}")
+    return JudgeSample.table(rows)
+
+
+def given(sample: pa.Table) -> list[Given]:
+    """What the judge is asked about a JudgeSample: everything but what people said."""
+    return [
+        Given(row["question"], tuple(row["accepted_answers"]), row["answer"])
+        for row in sample.select(["question", "accepted_answers", "answer"]).to_pylist()
+    ]
+
+
+def _rows(content: bytes, place: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    """(number from 1, where it stands, row); JSON lines when the first sign is a brace."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{place}: not UTF-8; save it as UTF-8 (CSV UTF-8)") from error
+    lines = _json_lines(text, place) if text.lstrip().startswith("{") else _csv_lines(text, place)
+    for number, (line, row) in enumerate(lines, start=1):
+        where = f"{place}: row {number} (line {line})"
+        missing = [name for name in COLUMNS if row.get(name) is None]
+        if missing:
+            raise InputError(f"{where} has no {missing[0]}; each row needs {', '.join(COLUMNS)}")
+        yield number, where, row
+
+
+def _json_lines(text: str, place: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, content in enumerate(text.split("\n"), start=1):
+        if content.strip():
+            try:
+                row = json.loads(content)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{place}: line {line} is not valid JSON ({error})") from error
+            if not isinstance(row, dict):
+                raise InputError(f"{place}: line {line} is no object")
+            yield line, row
+
+
+def _csv_lines(text: str, place: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets of some countries write semicolons
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if absent:
+            raise InputError(f"{place}: column {absent[0]!r} is missing; the columns are {', '.join(COLUMNS)}")
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(f"{place}: line {reader.line_num} has more or fewer cells than the heading")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"{place}: line {reader.line_num} is no CSV ({error})") from error
+
+
+def _text(where: str, row: Mapping[str, Any], name: str, *, empty: bool) -> str:
+    value = row[name]
+    if not isinstance(value, str) or not (empty or value.strip()):
+        raise InputError(f"{where}: {name} is {value!r}, expected a text")
+    return value
+
+
+def _accepted(where: str, value: Any) -> list[str]:
+    texts = value.replace("|", "\n").splitlines() if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{where}: accepted_answers is {value!r}, expected a list of texts")
+    kept = [text.strip() for text in texts if text.strip()]
+    if not kept:
+        raise InputError(f"{where}: accepted_answers is empty; a verdict needs at least one")
+    return kept
+
+
+def _flag(where: str, value: Any) -> bool:
+    word = str(value).strip().lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise InputError(f"{where}: correct is {value!r}, expected true or false (yes, no, 是, 否)")
+
+
+# -- the measures -----------------------------------------------------------------------------------------------------
+
+
+def measure(sample: pa.Table, verdicts: Sequence[Verdict], *, samples: int, seed: int) -> JudgeAgreement:
+    """sample: JudgeSample. verdicts: the judge's, a row. samples: of the bootstrap."""
+    people = np.array(sample["correct"].to_pylist(), bool)
+    judged = np.array([verdict.correct is not None for verdict in verdicts], bool)
+    said = np.array([bool(verdict.correct) for verdict in verdicts], bool)
+    _, question = np.unique(np.array(sample["question"].to_pylist(), object).astype(str), return_inverse=True)
+    cell = 2 * people.astype(int) + said
+    tables = np.zeros((int(question.max()) + 1, 4))
+    np.add.at(tables, (question[judged], cell[judged]), 1)
+    whole = tables.sum(axis=0)
+    kappa = float(kappas(whole[None, :])[0])
+    intervals: tuple[tuple[float, float], tuple[float, float]] | None = None
+    if judged.any():
+        weights = np.random.default_rng(seed).multinomial(
+            len(tables), np.full(len(tables), 1 / len(tables)), size=samples
+        )
+        resampled = weights @ tables
+        resampled = resampled[resampled.sum(axis=1) > 0]
+        shares = (resampled[:, 0] + resampled[:, 3]) / resampled.sum(axis=1)
+        intervals = (_interval(shares), _interval(np.nan_to_num(kappas(resampled))))
+    apart = judged & (people != said)
+    return JudgeAgreement(
+        n=len(people),
+        judged=int(judged.sum()),
+        questions=len(tables),
+        agreement=float((whole[0] + whole[3]) / whole.sum()) if intervals else None,
+        agreement_interval=intervals[0] if intervals else None,
+        kappa=None if np.isnan(kappa) else kappa,
+        kappa_interval=None if np.isnan(kappa) or not intervals else intervals[1],
+        confusion={
+            name: {
+                "right": int((judged & said & (people == truth)).sum()),
+                "wrong": int((judged & ~said & (people == truth)).sum()),
+                "none": int((~judged & (people == truth)).sum()),
+            }
+            for name, truth in (("right", True), ("wrong", False))
+        },
+        by=_by(verdicts, people, said),
+        problems=dict(sorted(Counter(one.reason.partition(":")[0] for one in verdicts if one.correct is None).items())),
+        disagreements=tuple(int(row) for row in np.flatnonzero(apart)[:50] + 1),
+    )
+
+
+def kappas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cohen's kappa of each row, a 2 × 2 table laid flat; nan where both sides said one and the same throughout."""
+    total = tables.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed = (tables[:, 0] + tables[:, 3]) / total
+        first, second = (tables[:, 2] + tables[:, 3]) / total, (tables[:, 1] + tables[:, 3]) / total
+        expected = first * second + (1 - first) * (1 - second)
+        found: NDArray[np.float64] = np.where(expected == 1, np.nan, (observed - expected) / (1 - expected))
+    return found
+
+
+def _by(verdicts: Sequence[Verdict], people: NDArray[np.bool_], said: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for name in sorted({verdict.judged_by for verdict in verdicts if verdict.judged_by}):
+        mine = np.array([verdict.judged_by == name for verdict in verdicts])
+        found[name] = {
+            "n": int(mine.sum()),
+            "agreement": float((people == said)[mine].mean()),
+            "false_right": int((mine & said & ~people).sum()),
+            "false_wrong": int((mine & ~said & people).sum()),
+        }
+    return found
+
+
+def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,103 @@
+"""What a reader is asked, what it replies, and each reading done once."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Passages = Sequence[tuple[str, str]]
+"""(title, text), best first."""
+
+TRANSIENT = frozenset({"unavailable", "budget"})
+"""Kinds of reasons that another run may mend: the server was away, or the budget spent."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and what a system put on top for it. Nothing else reaches a reader: no accepted answers, no scores."""
+
+    question_id: str
+    question: str
+    passages: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a reader said.
+
+    text: the answer, or the words of a refusal; "" when it found nothing to say; None when no answer could be had,
+    which is a missing verdict and never a wrong one.
+    refused: it says that the passages do not answer.
+    reason: "KIND: WORDS" where text is None, such as "unavailable: status 503"; else "".
+    """
+
+    text: str | None
+    refused: bool = False
+    reason: str = ""
+
+
+class Reader(Protocol):
+    """Whatever answers questions from ranked passages.
+
+    A reply depends on the question and its passages alone, not on what else is asked with it.
+    can_refuse: whether it ever says that the passages do not answer.
+    """
+
+    @property
+    def can_refuse(self) -> bool: ...
+
+    def answers(self, asked: Sequence[Asked]) -> list[Reply]:
+        """A reply to each, in their order."""
+        ...
+
+
+class Remembered:
+    """A reader that reads the same passages for the same question once, whichever system shows them.
+
+    asked: how often it was asked; read: how often it had to read; problems: replies without a text, by kind of reason,
+    each reading counted once; seconds: spent reading.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._known: dict[tuple[str, tuple[tuple[str, str], ...]], Reply] = {}
+        self.asked = self.read = 0
+        self.seconds = 0.0
+        self.problems: Counter[str] = Counter()
+        self.reasons: dict[str, str] = {}
+        """An example of each kind of problem, in words."""
+
+    @property
+    def can_refuse(self) -> bool:
+        return self._reader.can_refuse
+
+    @property
+    def milliseconds(self) -> float | None:
+        """Mean time of one reading, as they come (an answer that a cache had counts, too); None before the first."""
+        return 1000 * self.seconds / self.read if self.read else None
+
+    def answers(self, asked: Sequence[Asked]) -> list[Reply]:
+        """A reply to each, in their order. The inner reader gets all that is new in one batch."""
+        keys = [(one.question, one.passages) for one in asked]
+        new = {key: one for key, one in zip(keys, asked, strict=True) if key not in self._known}
+        self.asked += len(keys)
+        if new:
+            started = time.perf_counter()
+            replies = self._reader.answers(list(new.values()))
+            self.seconds += time.perf_counter() - started
+            self.read += len(new)
+            for key, reply in zip(new, replies, strict=True):
+                self._known[key] = reply
+                if reply.text is None:
+                    note(self.problems, self.reasons, reply.reason)
+        return [self._known[key] for key in keys]
+
+
+def note(problems: Counter[str], reasons: dict[str, str], reason: str) -> None:
+    """Counts a reason by its kind and keeps the first of each."""
+    kind = reason.partition(":")[0]
+    problems[kind] += 1
+    reasons.setdefault(kind, reason)

@@ -1,0 +1,184 @@
+"""Step of retrain_reranker between training and reading: every system orders the same frozen gold candidates.
+
+A folder:
+
+| file                          | what it holds                                                                       |
+|-------------------------------|-------------------------------------------------------------------------------------|
+| `SYSTEM.parquet`              | the gold candidates in the system's order (scoring.ranker.RANKED)                   |
+| `development/SYSTEM.parquet`  | the candidates of the judged development queries, likewise                          |
+| `development/qrels.parquet`   | what those were judged: question_id, passage_id, grade                              |
+| `costs.json`                  | what each system costs, see pipeline.costs                                          |
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rerankops.pipeline.context import Context, log, step
+from rerankops.pipeline.costs import LEGS, Rehearsal
+from rerankops.pipeline.incumbent import Pool, cross_encoder_of, order, pool
+from rerankops.pipeline.reading import unanswerable_questions
+from rerankops.pipeline.training import Plan, judged_pool, labels, read_plan
+from rerankops.records import SYSTEMS, Candidate, GoldQuestion, TrainingGroup
+from rerankops.workspace import Address
+
+if TYPE_CHECKING:
+    from rerankops.retrieval.encoder import Encoder
+    from rerankops.scoring.ranker import Ranker
+
+DEVELOPMENT = "development"
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """What rank_gold_candidates made. gold, development: RANKED of each system, cheapest first. qrels: of the
+    development queries. costs: see pipeline.costs."""
+
+    gold: Mapping[str, pa.Table]
+    development: Mapping[str, pa.Table]
+    qrels: pa.Table
+    costs: Mapping[str, Mapping[str, float | None]]
+
+
+@step
+def rank_gold_candidates(context: Context, plan: Address, contenders: Address, candidates: Address) -> Address:
+    """The gold candidates in the order of every system, and what each of them costs. The only step of a comparison
+    that needs a GPU."""
+    planned = read_plan(context, plan)
+
+    def build(folder: Path) -> Mapping[str, float]:
+        from rerankops.retrieval.encoder import Encoder
+
+        workspace, here = context.workspace, planned.context
+        table = workspace.read(candidates, Candidate)
+        encoder = Encoder(here.settings.encoder)
+        gold = pool(here, planned.index, table, asked_questions(planned), encoder=encoder)
+        development, qrels = _development(planned, contenders, encoder)
+        (folder / DEVELOPMENT).mkdir()
+        pq.write_table(qrels, folder / DEVELOPMENT / "qrels.parquet")
+        costs, pairs, scoring = {}, 0, 0.0
+        rehearsal, legs = Rehearsal(here, planned.index, gold, encoder), workspace.manifest(candidates).counts
+        for system, ranker in _systems(planned, contenders):
+            model = cross_encoder_of(here, ranker) if ranker else None
+            started = time.perf_counter()
+            ranking = order(ranker, model, gold)
+            scoring += time.perf_counter() - started
+            pq.write_table(ranking.rows, folder / f"{system}.parquet")
+            pq.write_table(order(ranker, model, development).rows, folder / DEVELOPMENT / f"{system}.parquet")
+            costs[system] = {
+                **{leg: legs.get(leg) for leg in LEGS},
+                **rehearsal.cost(ranker, model),
+                "pairs_per_query": round(ranking.pairs_scored / max(1, len(gold.texts)), 2),
+            }
+            pairs += ranking.pairs_scored
+            log.info("rank_gold_candidates: %s done, %s", system, costs[system])
+        (folder / "costs.json").write_text(json.dumps(costs, indent=1) + "\n", encoding="utf-8")
+        return {"questions": len(gold.texts), "systems": len(costs), "pairs": pairs, "scoring_s": round(scoring, 2)}
+
+    return context.workspace.publish_folder(
+        "rankings", build, step="rank_gold_candidates", inputs=[plan, contenders, candidates]
+    )
+
+
+def read_rankings(context: Context, rankings: Address) -> Rankings:
+    """What rank_gold_candidates made."""
+    with context.workspace.local_folder(rankings) as folder:
+        names = [name for name in SYSTEMS if (folder / f"{name}.parquet").is_file()]
+        return Rankings(
+            {name: pq.read_table(folder / f"{name}.parquet") for name in names},
+            {name: pq.read_table(folder / DEVELOPMENT / f"{name}.parquet") for name in names},
+            pq.read_table(folder / DEVELOPMENT / "qrels.parquet"),
+            json.loads((folder / "costs.json").read_text(encoding="utf-8")),
+        )
+
+
+def gold_questions(planned: Plan) -> dict[str, str]:
+    """Text of every gold question, by id."""
+    gold = planned.context.workspace.read(planned.gold, GoldQuestion)
+    return dict(zip(gold["question_id"].to_pylist(), gold["text"].to_pylist(), strict=True))
+
+
+def asked_questions(planned: Plan) -> dict[str, str]:
+    """The gold questions, and those that people marked unanswerable: on these a reader should refuse."""
+    marked = unanswerable_questions(planned.context, planned.gold)
+    return gold_questions(planned) | dict(
+        zip(marked["question_id"].to_pylist(), marked["text"].to_pylist(), strict=True)
+    )
+
+
+def _systems(planned: Plan, contenders: Address) -> Iterator[tuple[str, Ranker | None]]:
+    """Every row of the ladder, cheapest first; None is retrieval's own order."""
+    from rerankops.scoring.ranker import Ranker
+
+    workspace, settings = planned.context.workspace, planned.context.settings
+    rankers = workspace.read_document(contenders)["rankers"]
+    with ExitStack() as folders:
+
+        def load(address: Address) -> Ranker:
+            return Ranker.load(folders.enter_context(workspace.local_folder(address)))
+
+        fusion = load(rankers["tuned_fusion"])
+        yield "retrieval_only", None
+        yield "tuned_fusion", fusion
+        base = _as_it_comes(planned, settings.training.base_model, fusion, "training.base_model")
+        if base is not None:
+            yield "base", base
+        if planned.champion_ranker:
+            yield "champion", load(planned.champion_ranker)
+        yield "challenger", load(rankers["challenger"])
+        if settings.evaluation.teacher_model is not None:
+            teacher = _as_it_comes(planned, settings.evaluation.teacher_model, fusion, "evaluation.teacher_model")
+            if teacher is None:
+                log.warning("evaluation.teacher_model was never trained to rank; it has no row in the ladder")
+            else:
+                yield "teacher", teacher
+
+
+def _as_it_comes(planned: Plan, model: str | None, fusion: Ranker, setting: str) -> Ranker | None:
+    """A cross-encoder's own logit as the score; None when the model was never trained to rank."""
+    from rerankops.retrieval.models import resolve
+    from rerankops.scoring.blend import single
+    from rerankops.scoring.cross_encoder import has_ranking_head
+    from rerankops.scoring.ranker import Ranker
+
+    path = resolve(model, setting=setting)
+    if not has_ranking_head(path):
+        return None
+    settings = planned.context.settings
+    return Ranker(
+        blend=single("cross_encoder"),
+        fusion=fusion.blend,
+        depth=settings.scoring.cross_encoder_depth,
+        cross_encoder=Path(path),
+        max_length=settings.training.max_length,
+    )
+
+
+def _development(planned: Plan, contenders: Address, encoder: Encoder) -> tuple[Pool, pa.Table]:
+    """The development queries' judged candidates with their signals, and what they were judged."""
+    workspace = planned.context.workspace
+    _, judged, groups, _ = workspace.manifest(contenders).inputs
+    chosen = pl.DataFrame(pl.from_arrow(workspace.read(groups, TrainingGroup))).filter(pl.col("split") == "dev")
+    grades = pl.DataFrame(pl.from_arrow(labels(planned))).join(chosen, on="query_id", how="semi")
+    qrels = grades.select(question_id="query_id", passage_id="passage_id", grade="grade")
+    found = judged_pool(planned, judged, encoder=encoder)
+    keys = ["query_id", "passage_id"]
+
+    def judged_rows(table: pa.Table) -> Any:
+        return pl.DataFrame(pl.from_arrow(table)).join(grades.select(keys), on=keys, how="semi").to_arrow()
+
+    texts = {query_id: text for query_id, text in found.texts.items() if query_id in set(qrels["question_id"])}
+    signals = judged_rows(found.signals).cast(found.signals.schema)
+    return Pool(judged_rows(found.candidates).cast(found.candidates.schema), signals, texts, found.passages), (
+        qrels.to_arrow()
+    )

@@ -1,0 +1,154 @@
+"""The gate's rules about the evidence itself. One that fails refuses everybody."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rerankops.promotion import words
+from rerankops.promotion.evidence import AMOUNTS, OPTIONAL, SHARES, Case, Thresholds
+from rerankops.records import Rule
+
+
+def unusable(asked: Thresholds) -> Rule | None:
+    """A threshold that is no number in its range: nothing can be asked of the evidence. None when all are usable."""
+    for name in (*SHARES, *AMOUNTS):
+        value = getattr(asked, name, math.nan)
+        if value is None and name in OPTIONAL:
+            continue
+        most = 1.0 if name in SHARES else math.inf
+        if value is None or not math.isfinite(value) or not 0 <= value <= most:
+            told = f"thresholds: promotion.{name} is {value}, so nothing can be measured by it; set it"
+            return Rule("thresholds", None, None, None, False, told, "unknown")
+    return None
+
+
+def about_the_evidence(case: Case) -> list[Rule]:
+    """Every rule of this module, in the order in which they are told."""
+    each = (gold, verdicts, leaks, data, champion, labels, judge, gold_budget)
+    return [rule(case) for rule in each]
+
+
+def gold(case: Case) -> Rule:
+    asked, evidence = case.asked.min_questions, case.evidence
+    involved = (evidence.incumbent, *evidence.contenders)
+    odd = [name for name in involved if name not in case.values or case.values[name].size != case.n]
+    if odd:
+        told = f"{odd[0]} has no values for the {case.n} gold questions, so nothing can be compared"
+    elif case.n == 0:
+        told = "there are no gold questions with the primary metric, so nothing can be shown"
+    else:
+        told = f"{case.n} questions, at least {asked} are asked for"
+    verdict = "unknown" if odd or case.n == 0 else _verdict(case.n >= asked)
+    return Rule("gold", float(asked), float(case.n), None, verdict == "passed", f"gold: {told}", verdict)
+
+
+def verdicts(case: Case) -> Rule:
+    asked = case.asked.max_missing_share
+    names = dict.fromkeys((case.evidence.incumbent, *case.evidence.contenders))
+    involved = [case.values[name] for name in names if case.has(name)]
+    missing = np.any([np.isnan(values) for values in involved], axis=0) if involved else np.ones(1)
+    share = float(np.mean(missing))
+    told = (
+        f"verdicts: {int(np.sum(missing))} of {case.n} questions lack a verdict ({words.percent(share)}), "
+        f"{words.percent(asked)} are tolerated"
+    )
+    return Rule("verdicts", asked, share, None, share <= asked, told, _verdict(share <= asked))
+
+
+def leaks(case: Case) -> Rule:
+    found = case.evidence.leaks
+    if found is None:
+        told = "leaks: whether gold questions are in the training data is not known"
+        return Rule("leaks", 0.0, None, None, False, told, "unknown")
+    shown = ", ".join(str(leak) for leak in found[:3]) + (" …" if len(found) > 3 else "")
+    told = (
+        f"leaks: {len(found)} gold question(s) are in the training data ({shown}); remove them and train again"
+        if found
+        else "leaks: no gold question is in the training data"
+    )
+    return Rule("leaks", 0.0, float(len(found)), None, not found, told, _verdict(not found))
+
+
+def data(case: Case) -> Rule:
+    validated = case.evidence.data_validated
+    if validated is True:
+        told = "data: what the contenders were trained on passed validation"
+        return Rule("data", 1.0, 1.0, None, True, told, "passed")
+    if validated is False:
+        told = "data: what the contenders were trained on failed validation; mend it and train again"
+        return Rule("data", 1.0, 0.0, None, False, told, "failed")
+    told = "data: whether what the contenders were trained on was validated is not known"
+    return Rule("data", 1.0, None, None, False, told, "unknown")
+
+
+def champion(case: Case) -> Rule:
+    expected, now = case.evidence.champion_expected, case.evidence.champion_now
+    against = case.evidence.incumbent
+    passed = False
+    if expected != now:
+        told = f"it was {words.version(expected)} when measured and is {words.version(now)} now; evaluate again"
+    elif now is not None and against != "champion":
+        told = f"{words.version(now)} is in production, but the comparison is with {against}; evaluate again"
+    elif now is None and against == "champion":
+        told = "the comparison is with a champion that the registry does not have; evaluate again"
+    else:
+        passed = True
+        told = f"the comparison is with {words.version(now) if now else against}, still in production"
+    return Rule("champion", None, None, None, passed, f"champion: {told}", _verdict(passed))
+
+
+def labels(case: Case) -> Rule:
+    asked, measured = case.asked.blend_alpha, case.evidence.blend_p_value
+    if measured is None or not 0 <= measured <= 1:
+        told = "labels: whether the fit to development labels beats chance is not known"
+        return Rule("labels", asked, None, None, False, told, "unknown")
+    passed = measured <= asked
+    verdict = "beats chance" if passed else "is not better than chance, so the labels teach nothing"
+    told = f"labels: the fit to development labels {verdict} ({words.p(measured)}, at most {asked:g} is asked for)"
+    return Rule("labels", asked, measured, None, passed, told, _verdict(passed))
+
+
+def judge(case: Case) -> Rule:
+    asked, measured = case.asked.min_judge_agreement, case.evidence.judge_agreement
+    used = case.evidence.judged_by_llm
+    if used is False:
+        return Rule("judge", asked, None, None, True, "judge: no language model judged the answers", "passed")
+    known = measured is not None and 0 <= measured <= 1
+    if used is None or not known or measured is None:
+        told = (
+            "whether a language model judged the answers is not known"
+            if used is None
+            else "how far the language model that judged agrees with people is not known; have people judge a sample"
+        )
+        return Rule("judge", asked, None, None, False, f"judge: {told}", "unknown")
+    passed = measured >= asked
+    interval = case.evidence.judge_interval
+    told = f"judge: the language model that judged agrees with people on {words.percent(measured)} of a labelled sample"
+    if interval is not None:
+        told += f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+    told += f", {words.percent(asked)} are asked for"
+    if not passed:
+        told += "; use another model, or another prompt"
+    return Rule("judge", asked, measured, interval, passed, told, _verdict(passed))
+
+
+def gold_budget(case: Case) -> Rule:
+    asked, before = case.asked.gold_error_budget, case.evidence.comparisons_before
+    if before is None or not math.isfinite(before) or before < 0:
+        told = "gold budget: how often these gold questions were used is not known"
+        return Rule("gold budget", asked, None, None, False, told, "unknown")
+    spent = (before + 1) * case.asked.alpha
+    passed = spent <= asked + 1e-9
+    told = (
+        f"gold budget: comparison {before + 1:.3g} on these gold questions; together they are expected to "
+        f"cost at most {spent:.2g} false promotions, {asked:.2g} are allowed"
+    )
+    if not passed:
+        told += "; it is spent: freeze a new version with new questions"
+    return Rule("gold budget", asked, spent, None, passed, told, _verdict(passed))
+
+
+def _verdict(passed: bool) -> str:
+    return "passed" if passed else "failed"

@@ -1,0 +1,123 @@
+"""Retrainings that are killed, disturbed or raced; a sample of tests/campaigns/test_promotion_campaign.py."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from promotion_trials import BASE, Trials
+from promotion_world import NEXT, World, write_lines
+from scripted_llm import ScriptedLlm
+
+from rerankops.errors import ArtefactDamaged, DiskFull, PromotionRefused, ServerUnavailable
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
+    server = ScriptedLlm()
+    made = Trials(tmp_path_factory.mktemp("promotion"), server)
+    try:
+        made.prepare()
+        made.prepare_races()
+        yield made
+    finally:
+        made.close()
+        server.close()
+
+
+# -- kill -9
+
+
+@pytest.mark.parametrize("phase", ["read", "record"])
+def test_whoever_is_killed_is_resumed_to_the_same_decision(trials: Trials, phase: str) -> None:
+    trials.killed_in(phase, random.Random(phase))
+
+
+def test_a_death_after_the_ledgers_entry_loses_no_move(trials: Trials) -> None:
+    trials.killed_by_call(trials.writes.index("log_param"), "after")
+
+
+# -- two at once
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(trials: Trials) -> None:
+    trials.race()
+
+
+def test_a_promotion_and_a_rollback_at_once_come_one_after_the_other(trials: Trials) -> None:
+    assert trials.race_with_rollback(later=5.0) == "promotion"
+
+
+# -- gold questions that change under a retraining
+
+
+def other_answers(trials: Trials) -> None:
+    """Somebody corrects an answer in the gold file."""
+    questions = World().gold()
+    questions[0]["accepted_answers"] = ["7 litres"]
+    write_lines(trials.state / "gold.jsonl", questions)
+
+
+def test_nobody_is_promoted_on_a_gold_file_that_changed(trials: Trials) -> None:
+    trials.restore(BASE)
+    error = trials.disturbed("decide", lambda: other_answers(trials))
+    assert isinstance(error, PromotionRefused)
+    assert "gold.jsonl changed under this retraining; restore it and run this step again" in str(error)
+    World().write(trials.state)
+    trials.retried()
+
+
+def test_nobody_is_promoted_on_gold_questions_that_are_in_force_no_more(trials: Trials) -> None:
+    trials.restore(BASE)
+
+    def refresh() -> None:
+        other_answers(trials)
+        trials.run("load_gold")
+
+    error = trials.disturbed("report", refresh)
+    assert isinstance(error, PromotionRefused)
+    assert "the gold questions changed under this retraining" in str(error)
+    assert "run retrain_reranker again" in str(error)
+    trials.run("contend", again=NEXT)
+    with trials.retraining() as child:
+        told = child.answer()
+    assert told["decision"] != trials.decision
+    assert told["promotion"]["promoted"]
+
+
+def test_nobody_is_promoted_on_stored_gold_questions_that_are_damaged(trials: Trials) -> None:
+    trials.restore(BASE)
+    (stored,) = (trials.state / "workspace" / "objects" / "gold_questions").glob("*/data.parquet")
+
+    def damage() -> None:
+        data = stored.read_bytes()
+        stored.write_bytes(data[:-100] + bytes(1) + data[-99:])
+
+    error = trials.disturbed("decide", damage)
+    assert isinstance(error, ArtefactDamaged)
+    assert "delete its folder and run its step again" in str(error)
+    shutil.rmtree(stored.parent)
+    trials.run("load_gold")
+    trials.retried()
+
+
+# -- a disk that is full
+
+
+def test_a_report_that_does_not_fit_on_the_disk_promotes_nobody(trials: Trials) -> None:
+    trials.restore(BASE)
+    error = trials.short_of_room("report", 20_000)
+    assert isinstance(error, DiskFull)
+    assert "make room and run the step again" in str(error)
+    trials.retried()
+
+
+def test_a_model_that_does_not_fit_beside_the_registry_promotes_nobody(trials: Trials) -> None:
+    trials.restore(BASE)
+    database = (trials.state / "mlflow" / "mlflow.db").stat().st_size
+    error = trials.short_of_room("record", database + 500_000)
+    assert isinstance(error, DiskFull | ServerUnavailable)
+    assert "File too large" in str(error)
+    trials.retried()
