@@ -3,10 +3,10 @@
     python benchmarks/evaluation.py --data FOLDER [--questions N] [--output FOLDER]
 
 FOLDER: a set that `rerankops trial` reads, with splits train and dev (cmrc2018 has 1,000 questions in dev). A small
-challenger is trained through the trial's steps (200 labels, one epoch); then retrieval only, tuned fusion and challenger
-are compared, the challenger reading all of its candidates. "Scoring" is ordering the gold candidates with every system:
-the cross-encoder's logits, blend and sort. Everything else is what the steps take beside it: signals, development pairs,
-the rehearsal that measures latency, reading, judging, metrics, bootstraps, the gate, the report.
+challenger is trained through the trial's steps (200 labels, one epoch); then retrieval only, tuned fusion and the
+challenger are compared, which reads all of its candidates. "Scoring" is ordering the gold candidates with every system:
+the cross-encoder's logits, blend and sort. Everything else is what the steps take beside it: signals, development
+pairs, the rehearsal that measures latency, reading, judging, metrics, bootstraps, the gate, the report.
 Results go to benchmarks/results/evaluation.{json,md}.
 """
 

@@ -39,14 +39,20 @@ PARAMS = {
 
 @dag(schedule=None, doc_md=__doc__, params=PARAMS, tags=["rerankops", "promotion"], **DEFAULTS)
 def rollback_reranker():
-    # Not retried: a second rollback undoes the first.
-    @task(outlets=[CHAMPION], retries=0, **REGISTRY)
+    # The run's id makes a second try the same rollback, not one that undoes the first.
+    @task(outlets=[CHAMPION], **REGISTRY)
     def roll_back(params=None, dag_run=None, *, outlet_events=None) -> dict:
-        from rerankops.pipeline import promotion
+        from rerankops.pipeline import models
 
         refuse_unknown(params, PARAMS)
         who = dag_run.triggering_user_name
-        result = promotion.roll_back(**params, actor=None if who == "dag_test" else who)
+        result = models.roll_back(
+            params["reason"],
+            to=params["version"],
+            expected_champion=params["expected_champion"],
+            actor=None if who == "dag_test" else who,
+            key=dag_run.run_id,
+        )
         outlet_events[CHAMPION].extra = result
         return result
 

@@ -7,10 +7,14 @@ Login and password, or `"api_key"` in extra; `"ca_certs"` in extra is the path o
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow.sdk import BaseHook
 
-from rerankops.elastic import Connection
 from rerankops.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rerankops.elastic import Connection
 
 
 class ElasticsearchHook(BaseHook):
@@ -26,6 +30,8 @@ class ElasticsearchHook(BaseHook):
 
     def get_conn(self) -> Connection:
         """Raises SettingsError when the connection names no host, AirflowNotFoundException when there is none."""
+        from rerankops.elastic import Connection  # Airflow loads plugins in every task
+
         stored = self.get_connection(self.conn_id)
         extra = stored.extra_dejson
         hosts = extra.get("hosts") or []

@@ -7,10 +7,14 @@ on the workers.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow.sdk import BaseHook
 
-from rerankops.annotation.label_studio import Connection
 from rerankops.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rerankops.annotation.label_studio import Connection
 
 
 class LabelStudioHook(BaseHook):
@@ -27,6 +31,8 @@ class LabelStudioHook(BaseHook):
     def get_conn(self) -> Connection:
         """Raises SettingsError when the connection names no host or has no token, AirflowNotFoundException when there
         is none."""
+        from rerankops.annotation.label_studio import Connection  # Airflow loads plugins in every task
+
         stored = self.get_connection(self.conn_id)
         extra = stored.extra_dejson
         token = stored.password or extra.get("token")

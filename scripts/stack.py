@@ -115,6 +115,7 @@ def up(root: Path, *, dags: Path | None, plugins: Path | None, timeout: float) -
         **os.environ,
         **airflow_env.airflow_environment(root, dags=dags, plugins=plugins, port=ports["airflow"]),
         **airflow_env.demo_environment(root),
+        "RERANKOPS__REGISTRY__UI_URL": f"http://127.0.0.1:{ports['mlflow']}",
         **{name: value for name, value in os.environ.items() if name.startswith("RERANKOPS")},
     }
     stack = Stack(

@@ -228,7 +228,7 @@ def test_every_task_calls_the_step_of_its_own_name_once_with_arguments_that_it_t
         "verdicts": [{"outcome": "quarantine"}, {"outcome": "accept"}],
         "reviewed": {"annotations": "annotations/digest"},
         "shard": {"corpus": "passages/digest", "earlier": None, "size": 2, "shard": 0},
-        "dag_run": SimpleNamespace(triggering_user_name="li"),
+        "dag_run": SimpleNamespace(triggering_user_name="li", run_id="manual__1"),
     }
     called = []
     for task_id in dag.task_ids:

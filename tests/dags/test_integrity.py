@@ -47,7 +47,6 @@ class Shape:
     runs_when: dict[str, str] = field(default_factory=dict)
     instead_of_an_update: set[str] = field(default_factory=set)
     ends_within: timedelta = timedelta(hours=12)
-    retries: int = 2
 
 
 SHAPES = {
@@ -175,7 +174,6 @@ SHAPES = {
         edges={"roll_back": set()},
         updates={"roll_back": CHAMPION},
         registry={"roll_back"},
-        retries=0,
     ),
 }
 DAG_IDS = sorted(SHAPES)
@@ -363,7 +361,7 @@ def test_it_neither_catches_up_nor_runs_beside_itself(find_dag: Find, dag_id: st
 def test_every_task_is_retried_with_growing_pauses_and_ends_in_time(find_dag: Find, dag_id: str) -> None:
     dag = find_dag(dag_id)
     for task in dag.tasks:
-        assert task.retries == SHAPES[dag_id].retries, task.task_id
+        assert task.retries == 2, task.task_id
         assert timedelta(0) < task.retry_delay <= timedelta(minutes=1), task.task_id
         assert task.retry_exponential_backoff > 1, task.task_id
         assert task.max_retry_delay <= timedelta(minutes=10), task.task_id

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rerankops.cli import models
 from rerankops.cli.output import Config, console, show, show_stages, steps
 
 app = typer.Typer()
@@ -93,13 +94,7 @@ def retrain(
     show(here, outcome)
 
 
-@app.command()
-def rollback(reason: Annotated[str, typer.Option(help="Why; kept with the model.")], config: Config = None) -> None:
-    """Make the previous champion champion again (rollback_reranker)."""
-    from rerankops.pipeline import context, promotion
-
-    result = promotion.roll_back(reason=reason, context=context.load(config))
-    console.print(f"Champion is version {result['version']} again.")
+app.command(help="Make the previous champion champion again (rollback_reranker).")(models.rollback)
 
 
 @app.command()

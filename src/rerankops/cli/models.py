@@ -139,7 +139,7 @@ def rollback(
     from rerankops.pipeline import context
     from rerankops.pipeline import models as steps
 
-    done = steps.roll_back_by_hand(reason, to=to, expected_champion=expect, context=context.load(config))
+    done = steps.roll_back(reason, to=to, expected_champion=expect, context=context.load(config))
     if as_json:
         return _data(done)
     console.print(f"Champion is version {done['version']} again.")

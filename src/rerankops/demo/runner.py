@@ -179,7 +179,7 @@ def _round(demo: Demo, world: World, number: int, tell: Tell) -> Round:
         verdicts=verdicts,
         decision=decision,
         ladder=ladder,
-        promotion=retrained["promote"],
+        promotion=retrained["promote"] or retrained["register"],
     )
 
 

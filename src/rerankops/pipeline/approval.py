@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +14,6 @@ from rerankops.pipeline.training import read_plan
 from rerankops.workspace import Address
 
 GATE, PERSON = "gate", "person"
-UNANSWERED = "rerankops.unanswered"
-"""Tag of a version: reason, at and decision of the last time that nobody answered, as JSON."""
 
 
 @step
@@ -67,8 +64,8 @@ def question(context: Context, decision: Address, registered: Mapping[str, Any])
 def reject(context: Context, decision: Address, answer: Mapping[str, Any]) -> dict[str, Any]:
     """Keeps with the registered model that nobody is promoted, who said so and why; the champion stays.
 
-    A person's rejection stands: the version is not promoted later. When nobody answered it stays challenger, and the
-    version's tags tell. answer: approved (False), by (None: nobody answered), reason, at (ISO 8601). Returns promoted
+    A person's rejection stands: the version is not promoted later. When nobody answered it stays challenger.
+    answer: approved (False), by (None: nobody answered), reason, at (ISO 8601). Returns promoted
     (False), version, by and reason. Run again with the same answer it changes nothing.
     """
     if answer["approved"]:
@@ -80,9 +77,7 @@ def reject(context: Context, decision: Address, answer: Mapping[str, Any]) -> di
         registry(context).reject(version, reason, actor=who, key=decision)
     else:
         reason = f"nobody answered within {context.settings.promotion.approval_timeout_hours:g} hours"
-        note = json.dumps({"reason": reason, "at": answer["at"], "decision": decision})
-        name = context.settings.registry.model_name
-        registry(context)._client.set_model_version_tag(name, version, UNANSWERED, note)
+        registry(context).lapse(version, reason, key=f"{decision} {answer['at']}")
     log.info("version %s is not promoted: %s", version, reason)
     return {"promoted": False, "version": version, "by": who, "reason": reason}
 

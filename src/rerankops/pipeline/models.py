@@ -110,16 +110,18 @@ def promote_by_hand(
 
 
 @step
-def roll_back_by_hand(
+def roll_back(
     context: Context,
     reason: str,
     *,
     to: str | None = None,
     expected_champion: str | None = None,
     actor: str | None = None,
+    key: str = "",
 ) -> dict[str, Any]:
     """The previous champion, or the earlier one `to`, becomes champion. expected_champion: as for promote_by_hand; None
-    is whichever serves. Returns version, ranker and reason.
+    is whichever serves. actor: None is the user of this process. key: names the request, so that a repetition changes
+    nothing. Returns version, ranker and reason.
 
     Raises PromotionRefused when there is nothing to go back to, or InputError when the reason says nothing.
     """
@@ -128,7 +130,7 @@ def roll_back_by_hand(
     if book is None:
         name = context.settings.registry.model_name
         raise PromotionRefused(f"model {name!r} has no champion, so there is nothing to roll back")
-    now = book.rollback(reason, actor=actor or person(), to=to, expected_champion=expected_champion)
+    now = book.rollback(reason, actor=actor or person(), to=to, expected_champion=expected_champion, key=key)
     log.info("rolled back to version %s", now.version)
     return {"version": now.version, "ranker": now.ranker_address, "reason": reason}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from rerankops.errors import PromotionRefused
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.evaluation import read_decision
-from rerankops.pipeline.incumbent import champion, registry
+from rerankops.pipeline.incumbent import registry
 from rerankops.pipeline.reporting import full_ladder
 from rerankops.pipeline.reports import lineage, render_report
 from rerankops.pipeline.training import read_plan
@@ -92,33 +91,3 @@ def promote(context: Context, decision: Address, approval: Mapping[str, Any] | N
     expected = read_plan(context, context.workspace.manifest(decision).inputs[0]).champion_version
     registry(context).promote(version, expected, reason, actor=actor, key=decision)
     return {**registered, "promoted": True}
-
-
-@step
-def roll_back(
-    context: Context,
-    reason: str,
-    actor: str | None = None,
-    expected_champion: str | None = None,
-    version: str | None = None,
-) -> dict[str, Any]:
-    """Champion and previous change places, or an earlier champion comes back. actor: None is the user of this process.
-
-    expected_champion: the version to be replaced; a call that is repeated finds another one and is refused.
-    Raises PromotionRefused when there is no previous champion, the champion is not the expected one, or the version
-    never was champion.
-    """
-    current, name = champion(context), context.settings.registry.model_name
-    if current is None:  # asked first, so that no registry is made to find that out
-        raise PromotionRefused(f"model {name!r} has no champion, so there is nothing to roll back")
-    book, who = registry(context), actor or getpass.getuser()
-    if version is None:
-        now = book.rollback(reason, actor=who, expected_champion=expected_champion)
-    elif version == current.version:
-        raise PromotionRefused(f"version {version} of model {name!r} is champion already; nothing was rolled back")
-    elif not any(move["champion"] == version for move in book.audit()):
-        raise PromotionRefused(f"version {version} of model {name!r} never was champion; nothing was rolled back")
-    else:
-        now = book.promote(version, expected_champion or current.version, reason, actor=who)
-    log.info("rolled back to version %s", now.version)
-    return {"version": now.version, "ranker": now.ranker_address, "reason": reason}

@@ -344,6 +344,19 @@ class Registry:
             self._succession.point(CHALLENGER, "", state)
         return self.version(number)
 
+    def lapse(self, number: str, reason: str, *, key: str) -> Version:
+        """Keeps that nobody answered whether a version is to be promoted. It stays what it is; asked again with the
+        same key, nothing is kept twice."""
+        wanted = self.version(number)
+
+        def move(state: State) -> Move | None:
+            if state.done("lapse", key):
+                return None
+            return state.next("lapse", wanted.version, state.champion, reason, "nobody", key)
+
+        self._succession.make(move)
+        return wanted
+
     # -- private ----------------------------------------------------------------------------------------------------
 
     def _register(self, run: Any, whole: recording.Record, ranker_dir: Path) -> str:

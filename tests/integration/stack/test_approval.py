@@ -3,7 +3,6 @@ retrain_reranker that follow the gate's decision, wired by the same function int
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
@@ -16,7 +15,6 @@ import pytest
 from local_stack import PROJECT, Running, state_of, trigger
 from passed_decision import REASON, REPORT, decided, here
 
-from rerankops.pipeline.approval import UNANSWERED
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.incumbent import registry
 
@@ -168,7 +166,9 @@ def test_silence_promotes_nobody_and_nobody_but_an_approver_may_break_it(stack: 
     assert stack.answer(run, "Approve", "I am not asked").status_code == httpx.codes.FORBIDDEN
     assert stack.ended(run) == ("success", ASKED | {"promote": "skipped", "reject": "success"})
     assert champion(at) is None
-    assert "nobody answered" in json.loads(registry(at).resolve("challenger").tags[UNANSWERED])["reason"]
+    (move,) = registry(at).audit()
+    assert (move["action"], "nobody answered" in move["reason"]) == ("lapse", True)
+    assert registry(at).resolve("challenger").version == move["version"]
     assert stack.champion_events(run) == 0
 
 

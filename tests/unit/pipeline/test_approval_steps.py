@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from passed_decision import REASON, decided, here
 
 from rerankops.errors import PromotionRefused
-from rerankops.pipeline import approval, promotion
+from rerankops.pipeline import approval, models, promotion
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.incumbent import registry
 
@@ -131,10 +130,10 @@ def test_silence_promotes_nobody_and_is_asked_about_again(at: Context, name: str
     silent = approval.reject(decision, NO_ANSWER, context=at)
     assert silent == {"promoted": False, "version": "1", "by": None, "reason": "nobody answered within 48 hours"}
     assert champion(at) is None
-    assert registry(at).audit() == []
-    version = registry(at).resolve("challenger")
-    note = json.loads(version.tags[approval.UNANSWERED])
-    assert note == {"reason": silent["reason"], "at": AT, "decision": decision}
+    assert approval.reject(decision, NO_ANSWER, context=at) == silent
+    (move,) = registry(at).audit()
+    assert (move["action"], move["version"], move["champion"], move["reason"]) == ("lapse", "1", "", silent["reason"])
+    assert registry(at).resolve("challenger").version == "1"
     assert approval.who_decides(promotion.register(decision, context=at), context=at) == "person"
     assert promotion.promote(decision, approval=YES, context=at)["promoted"]
 
@@ -161,19 +160,19 @@ def reign(at: Context, name: str) -> Context:
 
 
 def test_rolling_back_twice_by_mistake_is_refused_when_the_champion_was_named(reign: Context) -> None:
-    assert promotion.roll_back("worse", actor="li", expected_champion="3", context=reign)["version"] == "2"
+    assert models.roll_back("worse", actor="li", expected_champion="3", context=reign)["version"] == "2"
     with pytest.raises(PromotionRefused, match="expected was version 3"):
-        promotion.roll_back("worse", actor="li", expected_champion="3", context=reign)
+        models.roll_back("worse", actor="li", expected_champion="3", context=reign)
     assert champion(reign) == "2"
 
 
 def test_an_earlier_champion_comes_back_by_its_number(reign: Context, name: str) -> None:
-    assert promotion.roll_back("worse", actor="li", version="1", context=reign)["version"] == "1"
+    assert models.roll_back("worse", actor="li", to="1", context=reign)["version"] == "1"
     assert champion(reign) == "1"
     promotion.register(decided(reign, f"{name}, never", champion_version="1"), context=reign)
     for version, words in {"1": "champion already", "4": "never was champion", "99": "never was champion"}.items():
         with pytest.raises(PromotionRefused, match=words):
-            promotion.roll_back("worse", actor="li", version=version, context=reign)
+            models.roll_back("worse", actor="li", to=version, context=reign)
     with pytest.raises(PromotionRefused, match="expected was version 3"):
-        promotion.roll_back("worse", actor="li", version="2", expected_champion="3", context=reign)
+        models.roll_back("worse", actor="li", to="2", expected_champion="3", context=reign)
     assert champion(reign) == "1"
