@@ -420,8 +420,8 @@ def follows(audit: list[dict[str, Any]]) -> str:
 
 
 def comparable(decision: dict[str, Any]) -> str:
-    """A decision without the times that its words tell: they are measured anew."""
-    return re.sub(r"[\d.]+ ms a query( against [\d.]+)?", "", json.dumps(decision, sort_keys=True))
+    """A decision without the times and the memory that its words tell: they are measured anew."""
+    return re.sub(r"[\d.]+ (ms a query|MB)( against [\d.]+)?", "", json.dumps(decision, sort_keys=True))
 
 
 def key_of(asked: Asked) -> str:

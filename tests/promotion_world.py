@@ -21,8 +21,8 @@ size of files can hit the one and not the other."""
 STRATA = ("numeric", "procedure", "summary")
 WORDS = ("how", "much", "does", "the", "take", "takes", "litres", "of", "it")
 FIRST, NEXT, OTHER = "first", "next", "other"
-"""Retrainings, by what plan_retraining is told as `again`: FIRST makes a champion of the tuned fusion, NEXT and OTHER
-each have a challenger that beats it."""
+"""Retrainings, by what plan_retraining is told as `again`: FIRST makes a champion of the best that does not
+know the users' words, NEXT and OTHER each have a challenger that knows them and beats it."""
 
 
 def settings(folder: Path, llm: str | None = None, registry: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -88,7 +88,12 @@ class ScriptedLlm:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                length = int(self.headers["Content-Length"])
+                sent = self.rfile.read(length)
+                if len(sent) < length:  # the client was killed as it asked
+                    self.close_connection = True
+                    return
+                body = json.loads(sent)
                 with place._lock:
                     asked = Asked(len(place.requests), body, dict(self.headers.items()), self.path)
                     place.requests.append(asked)
