@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from rerankops.cli.output import Config, console, steps
+from rerankops.files import as_json_lines, write_whole
 
 app = typer.Typer()
 gold = typer.Typer(no_args_is_help=True, help="Gold questions: drafted, answered by two people, settled, frozen.")
@@ -198,9 +198,7 @@ def export(
     from rerankops.pipeline.gold_freezing import export_gold
 
     rows = export_gold(which, everything=everything, context=context.load(config))
-    temporary = to.with_name(f".{to.name}.tmp")
-    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    temporary.replace(to)
+    write_whole(to, as_json_lines(rows))
     console.print(f"{to}: {len(rows)} questions", soft_wrap=True)
 
 

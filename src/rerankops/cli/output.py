@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,9 +56,12 @@ def show(context: Any, outcome: Any) -> None:
 
 def print_decision(document: dict[str, Any], promotion: dict[str, Any]) -> None:
     """What the gate said, and why."""
-    said = (
-        f"promoted {promotion['system']}, version {promotion['version']}" if promotion["promoted"] else "not promoted"
-    )
+    if promotion["promoted"]:
+        said = f"promoted {promotion['system']}, version {promotion['version']}"
+    elif document["decision"]["cannot_tell"]:
+        said = "not promoted: these gold questions cannot tell"
+    else:
+        said = "not promoted"
     console.print(f"[bold]Decision: {said}[/]")
     for reason in document["decision"]["reasons"]:
         console.print(f"  · {reason}", soft_wrap=True)
@@ -109,10 +110,3 @@ def print_stages(found: list[dict[str, Any]]) -> None:
         counts = ", ".join(f"{name.replace('_', ' ')} {value:,g}" for name, value in stage["counts"].items())
         table.add_row(stage["name"], f"{stage['seconds']:.1f}", counts)
     console.print(table)
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Writes a document whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rerankops.cli.output import Config, console, print_decision, print_ladder, print_stages, show, steps, write_json
+from rerankops.cli.output import Config, console, print_decision, print_ladder, print_stages, show, steps
 from rerankops.config.settings import Backend, Metric
+from rerankops.files import write_whole
 
 app = typer.Typer()
 
@@ -106,4 +108,4 @@ def demo(
     )
     if json_file is not None:
         earlier = {"rounds": [found.ladder for found in done]} if rounds > 1 else {}
-        write_json(json_file, done[-1].ladder | earlier)
+        write_whole(json_file, json.dumps(done[-1].ladder | earlier, ensure_ascii=False, indent=1) + "\n")

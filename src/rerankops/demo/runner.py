@@ -28,6 +28,7 @@ from rerankops.config.settings import Backend
 from rerankops.demo import people
 from rerankops.demo.world import World, build
 from rerankops.errors import RerankopsError, SettingsError
+from rerankops.files import as_json_lines, write_whole
 from rerankops.pipeline import reporting
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.flows import Tell
@@ -193,25 +194,15 @@ def _write(demo: Demo, world: World) -> None:
     folder = demo.state / "demo"
     (folder / "query-log").mkdir(parents=True, exist_ok=True)
     passages = [row | {"metadata": dict(row["metadata"])} for row in world.passages.to_pylist()]
-    _write_lines(folder / "corpus.jsonl", passages)
-    _write_lines(folder / "gold.jsonl", world.gold.to_pylist())
+    write_whole(folder / "corpus.jsonl", as_json_lines(passages))
+    write_whole(folder / "gold.jsonl", as_json_lines(world.gold.to_pylist()))
     days: dict[str, list[dict[str, Any]]] = {}
     for event in world.events:
         days.setdefault(str(event["issued_at"])[:10], []).append(event)
     for day, events in days.items():
-        _write_lines(folder / "query-log" / f"{day}.jsonl", events)
+        write_whole(folder / "query-log" / f"{day}.jsonl", as_json_lines(events))
     lines = [f"{key}={value}" for key, value in demo.environment().items()]
-    _replace(demo.state / "demo.env", "\n".join(lines) + "\n")
-
-
-def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    _replace(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(demo.state / "demo.env", "\n".join(lines) + "\n")
 
 
 def _label(demo: Demo, world: World, here: Context, batch: Address, *, interrupted: bool) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from rerankops.annotation.gold import consensus, drafting, forms
 from rerankops.annotation.gold.forms import ANNOTATOR, RESOLVER, Asked, Form, Header, Shown
 from rerankops.errors import InputError, SettingsError
+from rerankops.files import write_whole
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import CORPUS, INDEX
 from rerankops.pipeline.gold import ANSWERS, ASSIGNMENTS, collected, draft_address, gold_status
@@ -165,15 +166,9 @@ def _write(context: Context, header: Header, question_ids: Sequence[str], folder
         ]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{header.draft}.{header.role}.{header.annotator}{_ENDINGS[form]}"
-    _whole(folder / "how-to-answer.md", forms.GUIDELINES)
-    _whole(path, forms.render(header, questions, form))
+    write_whole(folder / "how-to-answer.md", forms.GUIDELINES)
+    write_whole(path, forms.render(header, questions, form))
     return path
-
-
-def _whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    temporary.replace(path)
 
 
 def _given(answers: pa.Table) -> dict[str, list[str]]:

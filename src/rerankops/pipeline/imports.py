@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 from rerankops.annotation.imports import Labels, grade, merge_labels, read_labels
 from rerankops.annotation.imports.readers import Format, Rejected
 from rerankops.errors import InputError
+from rerankops.files import as_json_lines, write_whole
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import CORPUS, GOLD
 from rerankops.pipeline.gold_sets import checked_name
@@ -248,6 +248,4 @@ def _words(rejected: tuple[Rejected, ...]) -> str:
 def _set_aside(path: Path, rejected: tuple[Rejected, ...]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ({"place": row.place, "reason": row.words, "content": row.content} for row in rejected)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, as_json_lines(rows))
