@@ -13,11 +13,12 @@ from rerankops.demo import runner
 from rerankops.records import Candidate
 
 QUICK = {
-    "ENCODER__MAX_LENGTH": "128",
-    "TRAINING__MAX_LENGTH": "128",
+    "ENCODER__MAX_LENGTH": "96",
+    "TRAINING__MAX_LENGTH": "64",
     "TRAINING__EPOCHS": "1",
     "ANNOTATION__SELECTION__POOL_QUERIES": "100",
     "ANNOTATION__SELECTION__BUDGET_TASKS": "420",
+    "EVALUATION__LATENCY_QUESTIONS": "3",
 }
 """What is tested is the way, not how well it learns."""
 
