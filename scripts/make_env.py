@@ -35,6 +35,7 @@ SETTINGS = {
     "RERANKOPS_AIRFLOW_PORT": ("8080", ""),
     "RERANKOPS_MLFLOW_PORT": ("5000", ""),
     "RERANKOPS_AIRFLOW_URL": ("http://localhost:8080", "Airflow's address as a browser sees it"),
+    "RERANKOPS_MLFLOW_URL": ("http://localhost:5000", "MLflow's address as a browser sees it; links to reports"),
     "RERANKOPS_MLFLOW_HOSTS": ("mlflow:5000,localhost:*,127.0.0.1:*", "Host headers that MLflow accepts"),
     "RERANKOPS_CONFIG": ("production", "overlay over configs/base.yaml"),
     "RERANKOPS_DATA": ("./data", "folder that the tasks see, read only, as /data"),
