@@ -17,26 +17,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
 import processes
 from airflow_env import STATE_FOLDER
 from processes import Process
+from services import LOG_TAIL, free_ports, is_busy, only_one, port_number, tail
 
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = PROJECT / "tests" / "elasticsearch"
@@ -46,7 +46,6 @@ JDK_FOLDERS = (Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines"))
 PORT = 9200
 TRANSPORT = 100
 """A node of `start` talks to the others this far above its own port: 9200 and 9300, as everywhere."""
-LOG_TAIL = 25
 STOP_GRACE = 20.0
 
 
@@ -107,7 +106,7 @@ def build(jdk: Path, *, sources: Path = SOURCES, cache: Path = CACHE) -> Path:
     home = cache / f"{_version(sources)}-{_digest(sources)}"
     if home.is_dir():
         return home
-    with _only_one(cache / "build.lock"):
+    with only_one(cache / "build.lock"):
         if home.is_dir():  # another process built it while we waited
             return home
         maven = shutil.which("mvn")
@@ -265,9 +264,9 @@ class Node:
         wanted = {"wait_for_status": "yellow", "timeout": "1s"} | ({"wait_for_nodes": str(nodes)} if nodes else {})
         while self.health(**wanted) is None:
             if not self.running:
-                raise ElasticsearchError(f"{self.name} ended; {_tail(self.log)}")
+                raise ElasticsearchError(f"{self.name} ended; {tail(self.log)}")
             if time.monotonic() > deadline:
-                raise ElasticsearchError(f"{self.name} is not ready after {timeout:.0f} s; {_tail(self.log)}")
+                raise ElasticsearchError(f"{self.name} is not ready after {timeout:.0f} s; {tail(self.log)}")
             time.sleep(0.1)
 
     def health(self, **wanted: str) -> str | None:
@@ -387,7 +386,7 @@ def up(folder: Path, *, port: int, nodes: int, heap: str) -> None:
             "--root, or remove the folder to begin anew"
         )
     ports = [(port + number, port + number + TRANSPORT) for number in range(nodes)]
-    for busy in filter(_is_busy, (one for pair in ports for one in pair)):
+    for busy in filter(is_busy, (one for pair in ports for one in pair)):
         raise ElasticsearchError(
             f"port {busy} on 127.0.0.1 is in use: choose another --port, or stop what listens there"
         )
@@ -417,44 +416,7 @@ def status(folder: Path) -> bool:
     return set(states) <= {"green", "yellow"}
 
 
-# -- small helpers ----------------------------------------------------------------------------------------------------
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, no two the same."""
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
-
-
-def _is_busy(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Waits for its turn: whoever comes second finds the work done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL:]
-    return "\n".join([f"the last lines of {log}:", *(f"  {line}" for line in lines)])
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65000:
-        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65000, not {text!r}")
-    return int(text)
+# -- command line -----------------------------------------------------------------------------------------------------
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -464,7 +426,10 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--root", type=Path, default=PROJECT / STATE_FOLDER, help="where elasticsearch/ with all state is"
     )
     parser.add_argument(
-        "--port", type=_port, default=PORT, help=f"of the first node (default {PORT}); the others follow"
+        "--port",
+        type=partial(port_number, highest=65000),
+        default=PORT,
+        help=f"of the first node (default {PORT}); the others follow",
     )
     parser.add_argument("--nodes", type=int, choices=[1, 3], default=1)
     parser.add_argument("--heap", default="512m", help="of each node (default 512m)")
@@ -477,7 +442,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given.command == "status":
             return 0 if status(folder) else 1
-        with _only_one(folder / "lock"):
+        with only_one(folder / "lock"):
             if given.command == "start":
                 up(folder, port=given.port, nodes=given.nodes, heap=given.heap)
             else:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -22,11 +21,10 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -34,6 +32,7 @@ import httpx
 import processes
 from airflow_env import STATE_FOLDER
 from processes import Process
+from services import LOG_TAIL, is_busy, only_one, port_number, tail
 
 PROJECT = Path(__file__).resolve().parents[1]
 LOCK = PROJECT / "requirements-label-studio.lock"
@@ -41,7 +40,6 @@ CACHE = Path.home() / ".cache" / "rerankops" / "label-studio"
 PORT = 8090
 ADMIN = "admin@localhost.localdomain"
 DATABASE = "label_studio.sqlite3"
-LOG_TAIL = 25
 STOP_GRACE = 10.0
 QUIET = {
     "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
@@ -124,7 +122,7 @@ def install(*, lock: Path = LOCK, cache: Path = CACHE) -> Home:
     ready = home.folder / "ready"
     if ready.is_file():
         return home
-    with _only_one(cache / "install.lock"):
+    with only_one(cache / "install.lock"):
         if ready.is_file():  # another process installed it while we waited
             return home
         print(f"Installing Label Studio, once, in {home.folder}", flush=True)
@@ -237,7 +235,7 @@ class Server:
         if self.running:
             return
         home = install()
-        if _is_busy(self.port):  # Label Studio would take another one without a word
+        if is_busy(self.port):  # Label Studio would take another one without a word
             raise LabelStudioError(
                 f"port {self.port} on 127.0.0.1 is in use: choose another --port, or stop what listens there"
             )
@@ -277,9 +275,9 @@ class Server:
         deadline = time.monotonic() + timeout
         while not self.answers():
             if not self.running:
-                raise LabelStudioError(f"Label Studio ended; {_tail(self.log)}")
+                raise LabelStudioError(f"Label Studio ended; {tail(self.log)}")
             if time.monotonic() > deadline:
-                raise LabelStudioError(f"Label Studio is not ready after {timeout:.0f} s; {_tail(self.log)}")
+                raise LabelStudioError(f"Label Studio is not ready after {timeout:.0f} s; {tail(self.log)}")
             time.sleep(0.2)
 
     def answers(self) -> bool:
@@ -382,43 +380,7 @@ def status(folder: Path) -> bool:
     return answers
 
 
-# -- small helpers ----------------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def _is_busy(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Waits for its turn: whoever comes second finds the work done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL:]
-    return "\n".join([f"the last lines of {log}:", *(f"  {line}" for line in lines)])
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65535, not {text!r}")
-    return int(text)
+# -- command line -----------------------------------------------------------------------------------------------------
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -427,7 +389,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--root", type=Path, default=PROJECT / STATE_FOLDER, help="where label-studio/ with all state is"
     )
-    parser.add_argument("--port", type=_port, default=PORT, help=f"default {PORT}")
+    parser.add_argument("--port", type=port_number, default=PORT, help=f"default {PORT}")
     return parser.parse_args(arguments)
 
 
@@ -437,7 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given.command == "status":
             return 0 if status(folder) else 1
-        with _only_one(folder / "lock"):
+        with only_one(folder / "lock"):
             if given.command == "start":
                 up(folder, port=given.port)
             else:

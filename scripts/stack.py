@@ -18,7 +18,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,6 +33,7 @@ import httpx
 import processes
 from airflow_env import ADMIN, STATE_FOLDER
 from processes import Process
+from services import is_busy, tail
 
 PROJECT = Path(__file__).resolve().parents[1]
 PORTS = {"airflow": ("RERANKOPS_AIRFLOW_PORT", 8080), "mlflow": ("RERANKOPS_MLFLOW_PORT", 5000)}
@@ -44,7 +44,6 @@ AIRFLOW_PARTS = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
-LOG_TAIL = 25
 STOP_GRACE = 15.0
 """Seconds for running tasks to end. Airflow 3.3.2's LocalExecutor often uses them up without need: asked to stop soon
 after a task, it hands out one "no more work" too few (a worker that took another's is not counted) and waits on."""
@@ -194,23 +193,13 @@ def _free_ports() -> dict[str, int]:
         port = int(given)
         if port in ports.values():
             raise StackError(f"{PORTS['airflow'][0]} and {PORTS['mlflow'][0]} are both {port}; set one to another port")
-        if _is_busy(port):
+        if is_busy(port):
             raise StackError(
                 f"port {port} on 127.0.0.1 is in use, and {service} wants it: set {variable} to a free port "
                 f"(for example {variable}={port + 1} make up) or stop what listens there"
             )
         ports[service] = port
     return ports
-
-
-def _is_busy(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def _mlflow_command(root: Path, environment: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
@@ -260,13 +249,13 @@ def _migrate(
         try:
             code = migration.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise StackError(f"`airflow db migrate` did not end within {timeout:.0f} s; {_tail(log)}") from None
+            raise StackError(f"`airflow db migrate` did not end within {timeout:.0f} s; {tail(log)}") from None
         finally:
             if migration.poll() is None:
                 migration.kill()
                 migration.wait()
     if code != 0:
-        raise StackError(f"`airflow db migrate` ended with code {code}; {_tail(log)}")
+        raise StackError(f"`airflow db migrate` ended with code {code}; {tail(log)}")
     _check_alive(children, paths)
 
 
@@ -281,7 +270,7 @@ def _wait_until_healthy(
             waiting.remove(part)
             _progress(part, started)
         if waiting and time.monotonic() > deadline:
-            raise StackError(f"not healthy after {timeout:.0f} s: {', '.join(waiting)}; {_tail(paths.log(waiting[0]))}")
+            raise StackError(f"not healthy after {timeout:.0f} s: {', '.join(waiting)}; {tail(paths.log(waiting[0]))}")
         time.sleep(0.5)
 
 
@@ -380,7 +369,7 @@ def _check_alive(children: Mapping[str, subprocess.Popen[bytes]], paths: Paths) 
     for part, child in children.items():
         code = child.poll()
         if code is not None:
-            raise StackError(f"{part} ended with code {code}; {_tail(paths.log(part))}")
+            raise StackError(f"{part} ended with code {code}; {tail(paths.log(part))}")
 
 
 def _get(url: str) -> httpx.Response | None:
@@ -393,11 +382,6 @@ def _get(url: str) -> httpx.Response | None:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL:]
-    return "\n".join([f"the last lines of {log}:", *(f"  {line}" for line in lines)])
 
 
 def _progress(part: str, started: float) -> None:

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+from local_stack import free_port
 
 if TYPE_CHECKING:
     from local_label_studio import Server
@@ -63,7 +64,7 @@ def label_studio(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
         return LabelStudio(given.rstrip("/"), os.environ[TOKEN], None, (), None)
     if _SHARED not in pytestconfig.stash:  # each conftest that imports this fixture has one of its own
         local = script()
-        server = local.Server(tmp_path_factory.mktemp("label-studio"), local.free_port())
+        server = local.Server(tmp_path_factory.mktemp("label-studio"), free_port())
         pytestconfig.add_cleanup(server.stop)
         try:
             server.start()

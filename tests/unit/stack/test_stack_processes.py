@@ -93,7 +93,7 @@ def stack(script, monkeypatch):
 def test_a_port_that_is_none_is_refused_by_the_name_of_its_variable(stack, tmp_path, monkeypatch, capsys, port):
     monkeypatch.setenv("RERANKOPS_MLFLOW_PORT", port)
     monkeypatch.setenv("RERANKOPS_AIRFLOW_PORT", "1025")
-    monkeypatch.setattr(stack, "_is_busy", lambda _port: False)
+    monkeypatch.setattr(stack, "is_busy", lambda _port: False)
     assert stack.main(["up", "--root", str(tmp_path)]) == 1
     assert f"RERANKOPS_MLFLOW_PORT must be a port from 1 to 65535; it is {port!r}" in capsys.readouterr().err
 
