@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import re
 import shutil
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +20,7 @@ from typing import Any
 
 from promotion_harness import Child, Nursery
 from promotion_jobs import PHASES
+from promotion_standing import Standing, comparable, follows, standing
 from promotion_world import NEXT, OTHER, World
 from scripted_llm import Asked, Reply, ScriptedLlm, completion
 
@@ -32,18 +31,6 @@ BASE, DECIDED, ROLLED_BACK = "base", "decided", "rolled back"
 of them promoted and rolled back."""
 READING = 0.02
 """Seconds that the language model takes to answer: long enough to be killed in."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What lies in the registry's database and the workspace, read past all of our code. champion: where the alias
-    points; last: the champion of the ledger's last move; versions: version to the decision that it was registered
-    for; runs: decision to its finished runs."""
-
-    champion: str
-    last: str
-    versions: dict[str, str]
-    runs: Counter[str]
 
 
 @dataclass
@@ -386,42 +373,6 @@ class Trials:
         """The answers by their keys."""
         found = (self.state / "workspace" / "answers").glob("*/*.json")
         return {path.stem: json.loads(path.read_text())["text"] for path in found}
-
-
-def standing(folder: Path, copy: Path) -> Standing:
-    """Of a copy of the database: whoever was killed may have left a journal, which opening it rolls back."""
-    shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir()
-    for path in folder.glob("mlflow.db*"):
-        shutil.copy2(path, copy)
-    with sqlite3.connect(copy / "mlflow.db") as database:
-        aliases = database.execute("select alias, version from registered_model_aliases").fetchall()
-        tagged = "select version, value from model_version_tags where key = 'rerankops.key'"
-        versions = {str(version): decision for version, decision in database.execute(tagged)}
-        rows = {str(version) for (version,) in database.execute("select version from model_versions")}
-        runs = "select value from tags join runs using (run_uuid) where key = 'rerankops.key' and status = 'FINISHED'"
-        finished = Counter(decision for (decision,) in database.execute(runs))
-        moves = "select params.value from params where params.key like 'move.%' order by params.key desc limit 1"
-        last = [json.loads(value)["champion"] for (value,) in database.execute(moves)]
-    database.close()
-    champions = [str(version) for alias, version in aliases if alias == "champion"]
-    assert len(champions) == 1, f"{len(champions)} champions"
-    assert rows == versions.keys(), "a version without a decision"
-    return Standing(champions[0], last[0], versions, finished)
-
-
-def follows(audit: list[dict[str, Any]]) -> str:
-    """The champion after all moves, each of which began where the one before it ended."""
-    champion = ""
-    for move in audit:
-        assert move["before"] == champion, audit
-        champion = move["champion"]
-    return champion
-
-
-def comparable(decision: dict[str, Any]) -> str:
-    """A decision without the times and the memory that its words tell: they are measured anew."""
-    return re.sub(r"[\d.]+ (ms a query|MB)( against [\d.]+)?", "", json.dumps(decision, sort_keys=True))
 
 
 def key_of(asked: Asked) -> str:

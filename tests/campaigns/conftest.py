@@ -5,4 +5,4 @@ from tracking_server import tracking_server
 
 __all__ = ["elasticsearch_url", "postgres", "three_nodes", "tracking_server"]
 
-pytest.register_assert_rewrite("faults", "promotion_trials")
+pytest.register_assert_rewrite("faults", "promotion_standing", "promotion_trials")

@@ -9,11 +9,12 @@ from typing import Any
 from rerankops.errors import PromotionRefused
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.evaluation import read_decision
+from rerankops.pipeline.gold_in_force import refuse_changed_gold
 from rerankops.pipeline.incumbent import registry
 from rerankops.pipeline.reporting import full_ladder
 from rerankops.pipeline.reports import lineage, render_report
 from rerankops.pipeline.training import read_plan
-from rerankops.workspace import Address
+from rerankops.workspace import Address, room
 
 
 @step
@@ -31,7 +32,7 @@ def register(context: Context, decision: Address) -> dict[str, Any]:
     report = render_report(decision, context=context)
     address = workspace.read_document(contenders)["rankers"].get(verdict.system) if verdict.system else None
     book = registry(context)
-    with ExitStack() as folders:
+    with ExitStack() as folders, room("the decision and its ranker in MLflow"):
         reported = folders.enter_context(workspace.local_folder(report))
         recorded = book.record(
             verdict,
@@ -40,7 +41,7 @@ def register(context: Context, decision: Address) -> dict[str, Any]:
                 mode="json", include={"training", "scoring", "retrieval", "encoder"}
             ),
             report_html=(reported / "report.html").read_text(encoding="utf-8"),
-            ranker_dir=folders.enter_context(workspace.local_folder(address)) if address else None,
+            ranker_dir=folders.enter_context(workspace.local_folder(address, verified=True)) if address else None,
             ranker_address=address,
             lineage=lineage(context, decision),
             key=decision,
@@ -88,6 +89,7 @@ def promote(context: Context, decision: Address, approval: Mapping[str, Any] | N
     if approval is not None:
         actor = f"{approval['by']}, approving decision {decision}"
         reason = f"{approval['reason']} (approved); {reason}" if approval["reason"] else f"approved; {reason}"
-    expected = read_plan(context, context.workspace.manifest(decision).inputs[0]).champion_version
-    registry(context).promote(version, expected, reason, actor=actor, key=decision)
+    planned = read_plan(context, context.workspace.manifest(decision).inputs[0])
+    refuse_changed_gold(planned)
+    registry(context).promote(version, planned.champion_version, reason, actor=actor, key=decision)
     return {**registered, "promoted": True}
