@@ -18,7 +18,7 @@ demo: $(VENV)/demo.done  ## the whole loop on a fictional car line-up, through t
 
 test: $(VENV)/dev.done  ## everything that CI checks: lint, types, contracts, tests
 	$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --no-loadscope-reorder
 
 unit: $(VENV)/dev.done  ## the fast tests alone
 	$(BIN)/pytest tests/unit
