@@ -13,6 +13,7 @@ from typing import Any
 
 from rerankops.pipeline import context
 from rerankops.pipeline.context import Context
+from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.evaluation import write_json
 from rerankops.records import GoldQuestion, Judgment, PromotionDecision, Rule
 from rerankops.scoring.blend import single
@@ -39,6 +40,7 @@ def decided(at: Context, name: str, *, promote: bool = True, champion_version: s
     workspace = at.workspace
     judgments = workspace.publish(Judgment, Judgment.empty(), step="merge_judgments")
     gold = workspace.publish(GoldQuestion, GoldQuestion.empty(), step="load_gold")
+    workspace.point(GOLD, gold)
     plan = workspace.publish_document(
         "plans",
         {
