@@ -392,3 +392,17 @@ def reader_of(world: World) -> Any:
         return replace(completion(world.amount(*pair) if shown else "The passages do not answer this."), delay=READING)
 
     return script
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[Trials]:
+    """The world in a folder, with a language model to read it, ready to be killed and raced in."""
+    server = ScriptedLlm()
+    made = Trials(folder, server)
+    try:
+        made.prepare()
+        made.prepare_races()
+        yield made
+    finally:
+        made.close()
+        server.close()

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 from promotion_jobs import PHASES
-from promotion_trials import BASE, Trials
-from scripted_llm import ScriptedLlm
+from promotion_trials import BASE, Trials, prepared
 from tracking_server import TrackingServer
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(7200)]
@@ -27,15 +26,8 @@ pytestmark = [pytest.mark.campaign, pytest.mark.timeout(7200)]
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    server = ScriptedLlm()
-    made = Trials(tmp_path_factory.mktemp("promotion"), server)
-    try:
-        made.prepare()
-        made.prepare_races()
+    with prepared(tmp_path_factory.mktemp("promotion")) as made:
         yield made
-    finally:
-        made.close()
-        server.close()
 
 
 def test_two_hundred_kills(trials: Trials) -> None:
@@ -56,7 +48,7 @@ def test_two_hundred_kills(trials: Trials) -> None:
 
 def test_a_hundred_pairs_at_once(trials: Trials) -> None:
     draw = random.Random(7)
-    won = Counter(trials.race() for _ in range(60))
+    won = Counter(trials.race() for _ in range(100))
     came_first = Counter(trials.race_with_rollback(later=draw.uniform(0, 2)) for _ in range(40))
     print(f"\nof two promotions {dict(won)} won; of a promotion and a rollback {dict(came_first)} came first")
 

@@ -7,9 +7,6 @@ which the judge gave no verdict is counted apart: it agrees with nobody, and no 
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 
 from rerankops.errors import InputError
 from rerankops.evaluation.judge import Given, Verdict
+from rerankops.files import read_rows
 from rerankops.records import STRINGS, Record, field
 
 JudgeSample = Record(
@@ -101,44 +99,13 @@ def given(sample: pa.Table) -> list[Given]:
 
 def _rows(content: bytes, place: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     """(number from 1, where it stands, row); JSON lines when the first sign is a brace."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{place}: not UTF-8; save it as UTF-8 (CSV UTF-8)") from error
-    lines = _json_lines(text, place) if text.lstrip().startswith("{") else _csv_lines(text, place)
+    lines = read_rows(content, place, columns=COLUMNS, advice=f"the columns are {', '.join(COLUMNS)}")
     for number, (line, row) in enumerate(lines, start=1):
         where = f"{place}: row {number} (line {line})"
         missing = [name for name in COLUMNS if row.get(name) is None]
         if missing:
             raise InputError(f"{where} has no {missing[0]}; each row needs {', '.join(COLUMNS)}")
         yield number, where, row
-
-
-def _json_lines(text: str, place: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, content in enumerate(text.split("\n"), start=1):
-        if content.strip():
-            try:
-                row = json.loads(content)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{place}: line {line} is not valid JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise InputError(f"{place}: line {line} is no object")
-            yield line, row
-
-
-def _csv_lines(text: str, place: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets of some countries write semicolons
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if absent:
-            raise InputError(f"{place}: column {absent[0]!r} is missing; the columns are {', '.join(COLUMNS)}")
-        for row in reader:
-            if None in row or None in row.values():
-                raise InputError(f"{place}: line {reader.line_num} has more or fewer cells than the heading")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{place}: line {reader.line_num} is no CSV ({error})") from error
 
 
 def _text(where: str, row: Mapping[str, Any], name: str, *, empty: bool) -> str:

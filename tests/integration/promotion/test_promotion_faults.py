@@ -7,24 +7,16 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from promotion_trials import BASE, Trials
+from promotion_trials import BASE, Trials, prepared
 from promotion_world import NEXT, World, write_lines
-from scripted_llm import ScriptedLlm
 
 from rerankops.errors import ArtefactDamaged, DiskFull, PromotionRefused, ServerUnavailable
 
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    server = ScriptedLlm()
-    made = Trials(tmp_path_factory.mktemp("promotion"), server)
-    try:
-        made.prepare()
-        made.prepare_races()
+    with prepared(tmp_path_factory.mktemp("promotion")) as made:
         yield made
-    finally:
-        made.close()
-        server.close()
 
 
 # -- kill -9

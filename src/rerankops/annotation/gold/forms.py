@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from rerankops.errors import InputError
+from rerankops.files import read_rows
 from rerankops.records import GRADES, RELEVANT_GRADE, GoldAnswer
 
 Form = Literal["jsonl", "csv"]
@@ -90,7 +91,9 @@ def header_of(content: bytes, place: str) -> Header:
     """Whose form a returned file is. Raises InputError when it is no form, or of several people."""
     headers = {
         (line, Header(*(str(row.get(name) or "") for name in ("draft", "annotator", "role"))))
-        for line, row in _rows(content, place)
+        for line, row in read_rows(
+            content, place, columns=[name for name in _CSV if name != "given"], advice="is it a form?"
+        )
     }
     different = {header for _, header in headers}
     if not headers:
@@ -114,7 +117,9 @@ def parse(content: bytes, place: str, header: Header, questions: Mapping[str, As
     when the question's text was changed, or a question is answered twice.
     """
     found: dict[str, dict[str, Any]] = {}
-    for line, row in _rows(content, place):
+    for line, row in read_rows(
+        content, place, columns=[name for name in _CSV if name != "given"], advice="is it a form?"
+    ):
         where = f"{place}: line {line}"
         asked = questions.get(str(row.get("question_id")))
         if asked is None:
@@ -224,35 +229,8 @@ def _flag(where: str, name: str, value: Any) -> bool:
 
 
 def _rows(content: bytes, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, row), JSON lines when the first sign is a brace."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{place}: not UTF-8; save it as UTF-8 (CSV UTF-8) and send it again") from error
-    if text.lstrip().startswith("{"):
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise InputError(f"{place}: line {number} is not valid JSON ({error})") from error
-                if not isinstance(row, dict):
-                    raise InputError(f"{place}: line {number} is no object")
-                yield number, row
-        return
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)  # spreadsheets of some countries write semicolons
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        missing = [name for name in _CSV if name not in (reader.fieldnames or ()) and name != "given"]
-        if missing:
-            raise InputError(f"{place}: column {missing[0]!r} is missing; is it a form?")
-        for row in reader:
-            if None in row or None in row.values():
-                raise InputError(f"{place}: line {reader.line_num} has more or fewer cells than the heading")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{place}: line {reader.line_num} is no CSV ({error})") from error
+    wanted = [name for name in _CSV if name != "given"]
+    return read_rows(content, place, columns=wanted, advice="is it a form?")
 
 
 def _json_row(header: Header, asked: Asked) -> dict[str, Any]:
