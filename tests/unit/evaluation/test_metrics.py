@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -82,6 +86,26 @@ def test_ndcg_is_scikit_learns_when_every_judged_passage_is_ranked(exponential: 
         assert row[name] == pytest.approx(ndcg_score([gains], [-np.arange(15.0)], k=10))
         relevant = grades >= RELEVANT_GRADE
         assert row["average_precision"] == pytest.approx(average_precision_score(relevant, -np.arange(15.0)))
+
+
+@pytest.mark.parametrize("hash_seed", ["21", "24", "29"])
+def test_both_ndcgs_are_the_same_in_every_process(hash_seed: str) -> None:
+    """With these hash seeds ir-measures, asked for both at once, gave the exponential one for both."""
+    program = """
+import pyarrow as pa
+from rerankops.evaluation import metrics
+ranking = pa.table({"query_id": ["q", "q"], "passage_id": ["b", "a"], "rank": [1, 2]})
+qrels = pa.table({"question_id": ["q", "q"], "passage_id": ["a", "b"], "grade": pa.array([3, 1], pa.int8())})
+[row] = metrics.per_question(ranking, qrels).to_pylist()
+print(row["ndcg@10"], row["ndcg_exp@10"])
+"""
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+    printed = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    )
+    discount = 1 / np.log2(3)
+    expected = [(1 + 3 * discount) / (3 + discount), (1 + 7 * discount) / (7 + discount)]
+    assert [float(value) for value in printed.stdout.split()] == pytest.approx(expected)
 
 
 def test_hit_and_recall_part_ways_when_several_passages_are_relevant() -> None:
