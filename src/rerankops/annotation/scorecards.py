@@ -17,6 +17,7 @@ from rerankops.annotation.adjudication import Adjudication
 from rerankops.annotation.agreement import Agreement, Pairs, by_stratum, of_answers, pairwise
 from rerankops.annotation.confusion import JEFFREYS, Floats, careless_probability, kappa
 from rerankops.config.settings import AdjudicationSettings
+from rerankops.intervals import wilson
 from rerankops.records import GRADES, VERDICTS, Scorecard
 
 CONTROL_TOLERANCE = 1
@@ -24,8 +25,6 @@ CONTROL_TOLERANCE = 1
 DRAWS = 1000
 """Confusion matrices drawn from each annotator's posterior."""
 _SEED = 0
-_Z = 1.959964
-"""Of a two-sided 95 % interval."""
 _PAIR_TASKS = 20
 _SHOWN_PAIRS = 10
 """Two annotators are shown when they share so many tasks, and so many pairs at most, those that agree least."""
@@ -79,7 +78,7 @@ def report(
     tasks = np.bincount(asked, minlength=people)
     controls = np.bincount(answers.annotator[control], minlength=people)
     accuracy = _share(np.bincount(answers.annotator[passed], minlength=people), controls)
-    low, high = _wilson(accuracy, controls)
+    low, high = wilson(accuracy, controls)
     matrices = crowd.counts + JEFFREYS
     matrices /= matrices.sum(axis=2, keepdims=True)
     careless = careless_probability(crowd, limit=settings.careless_kappa, draws=DRAWS, seed=_SEED)
@@ -148,14 +147,6 @@ def _share(part: NDArray[Any], whole: NDArray[np.int64]) -> Floats:
     """NaN where there is nothing."""
     shares: Floats = np.divide(part, whole, out=np.full(whole.size, np.nan), where=whole > 0)
     return shares
-
-
-def _wilson(share: Floats, n: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """95 % interval of a share (Wilson, 1927); NaN where there is nothing."""
-    n_safe = np.maximum(n, 1)
-    middle = (share + _Z**2 / (2 * n_safe)) / (1 + _Z**2 / n_safe)
-    half = _Z * np.sqrt(share * (1 - share) / n_safe + _Z**2 / (4 * n_safe**2)) / (1 + _Z**2 / n_safe)
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
 def _kappa_with_others(pairs: Pairs, people: int) -> Floats:

@@ -63,7 +63,8 @@ def _print(found: dict[str, Any]) -> None:
     console.print(confusion)
     for by, part in found["by"].items():
         console.print(
-            f"  · by {by}: {part['n']:g} answers, agreement {part['agreement']:.2f}, {part['false_right']:g} wrongly "
+            f"  · by {by}: {part['n']:g} answers, agreement {part['agreement']:.2f} "
+            f"({_interval(part['interval'])}), {part['false_right']:g} wrongly "
             f"right, {part['false_wrong']:g} wrongly wrong",
             soft_wrap=True,
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rerankops.errors import InputError
 from rerankops.evaluation.judge import Given, Verdict
 from rerankops.files import read_rows
+from rerankops.intervals import wilson
 from rerankops.records import STRINGS, Record, field
 
 JudgeSample = Record(
@@ -49,7 +50,8 @@ class JudgeAgreement:
     agreement, kappa: on judged answers, with 95 % intervals (percentiles); None without any, kappa also where people
     and the judge said one and the same throughout.
     confusion: {"right": {"right": …, "wrong": …, "none": …}, "wrong": {…}}: what people say, what the judge says.
-    by: of each judged_by, {"n", "agreement", "false_right", "false_wrong"}: how many it judged, and how it erred.
+    by: of each judged_by, {"n", "agreement", "interval", "false_right", "false_wrong"}: how many it judged, and how it
+    erred. Its interval is Wilson's where that is wider than the bootstrap's, which has no width when nothing differs.
     problems: missing verdicts by kind of reason. disagreements: rows of the sample, at most 50.
     """
 
@@ -61,7 +63,7 @@ class JudgeAgreement:
     kappa: float | None
     kappa_interval: tuple[float, float] | None
     confusion: dict[str, dict[str, int]]
-    by: dict[str, dict[str, float]]
+    by: dict[str, dict[str, Any]]
     problems: dict[str, int]
     disagreements: tuple[int, ...]
 
@@ -147,10 +149,8 @@ def measure(sample: pa.Table, verdicts: Sequence[Verdict], *, samples: int, seed
     whole = tables.sum(axis=0)
     kappa = float(kappas(whole[None, :])[0])
     intervals: tuple[tuple[float, float], tuple[float, float]] | None = None
+    weights = np.random.default_rng(seed).multinomial(len(tables), np.full(len(tables), 1 / len(tables)), size=samples)
     if judged.any():
-        weights = np.random.default_rng(seed).multinomial(
-            len(tables), np.full(len(tables), 1 / len(tables)), size=samples
-        )
         resampled = weights @ tables
         resampled = resampled[resampled.sum(axis=1) > 0]
         shares = (resampled[:, 0] + resampled[:, 3]) / resampled.sum(axis=1)
@@ -172,7 +172,7 @@ def measure(sample: pa.Table, verdicts: Sequence[Verdict], *, samples: int, seed
             }
             for name, truth in (("right", True), ("wrong", False))
         },
-        by=_by(verdicts, people, said),
+        by=_by(verdicts, people, said, question, weights),
         problems=dict(sorted(Counter(one.reason.partition(":")[0] for one in verdicts if one.correct is None).items())),
         disagreements=tuple(int(row) for row in np.flatnonzero(apart)[:50] + 1),
     )
@@ -189,13 +189,27 @@ def kappas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _by(verdicts: Sequence[Verdict], people: NDArray[np.bool_], said: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
+def _by(
+    verdicts: Sequence[Verdict],
+    people: NDArray[np.bool_],
+    said: NDArray[np.bool_],
+    question: NDArray[np.intp],
+    weights: NDArray[np.int64],
+) -> dict[str, dict[str, Any]]:
+    """question: of each answer, its number. weights: (samples, questions) of the bootstrap."""
+    found: dict[str, dict[str, Any]] = {}
     for name in sorted({verdict.judged_by for verdict in verdicts if verdict.judged_by}):
         mine = np.array([verdict.judged_by == name for verdict in verdicts])
+        same = mine & (people == said)
+        counts, hits = (np.bincount(question[of], minlength=weights.shape[1]) for of in (mine, same))
+        drawn = weights @ counts
+        bootstrap = _interval((weights @ hits)[drawn > 0] / drawn[drawn > 0])
+        agreement, n = float(same.sum() / mine.sum()), int(mine.sum())
+        low, high = wilson(agreement, n)
         found[name] = {
-            "n": int(mine.sum()),
-            "agreement": float((people == said)[mine].mean()),
+            "n": n,
+            "agreement": agreement,
+            "interval": (min(float(low), bootstrap[0]), max(float(high), bootstrap[1])),
             "false_right": int((mine & said & ~people).sum()),
             "false_wrong": int((mine & ~said & people).sum()),
         }

@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special  # scipy.stats has the same distributions and takes seconds to import
 
+from rerankops.intervals import wilson
+
 Floats = NDArray[np.float64]
 
 _CHUNK = 2_000_000
@@ -186,13 +188,8 @@ def _adjusted(values: Floats) -> tuple[float, float]:
 
 def wilson_interval(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Two-sided interval of a share (Wilson, 1927). (nan, nan) when n is 0."""
-    if n <= 0:
-        return (math.nan, math.nan)
-    z = float(special.ndtri(0.5 + confidence / 2))
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (max(0.0, centre - half), min(1.0, centre + half))
+    low, high = wilson(successes / n if n else math.nan, n, float(special.ndtri(0.5 + confidence / 2)))
+    return float(low), float(high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

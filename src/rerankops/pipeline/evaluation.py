@@ -15,7 +15,7 @@ from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.costs import legs_alone, ranking_ms
 from rerankops.pipeline.gold_in_force import refuse_changed_gold
 from rerankops.pipeline.incumbent import champion
-from rerankops.pipeline.judge import newest_check
+from rerankops.pipeline.judge import agreement_with_people, newest_check
 from rerankops.pipeline.queries import search
 from rerankops.pipeline.ranking import Rankings, asked_questions, read_rankings
 from rerankops.pipeline.reading import reading, unanswerable_questions
@@ -132,7 +132,7 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
         measured = read_outcomes(context, evaluation)
         values = aligned(measured, gold, settings.promotion.primary_metric)
         fits = context.workspace.read_document(contenders)["fits"]
-        judge = context.workspace.read_document(checked) if checked else None
+        agreement, agreement_interval = agreement_with_people(context, checked)
         _count(context, evaluation)
         with context.workspace.local_folder(evaluation) as folder:
             rows = read_json(folder / "ladder.json")["systems"]
@@ -154,8 +154,8 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
                 refused=read_refused(context, evaluation),
                 judged_by_llm=values.metric == "accuracy"
                 and any("llm" in table["judged_by"].to_pylist() for table in measured.values()),
-                judge_agreement=judge["agreement"] if judge else None,
-                judge_interval=tuple(judge["agreement_interval"]) if judge and judge["agreement_interval"] else None,
+                judge_agreement=agreement,
+                judge_interval=agreement_interval,
             ),
             settings.promotion,
             bootstrap_samples=settings.evaluation.bootstrap_samples,

@@ -73,6 +73,17 @@ def newest_check(context: Context) -> Address | None:
     return context.workspace.ref(_name(context))
 
 
+def agreement_with_people(
+    context: Context, checked: Address | None
+) -> tuple[float, tuple[float, float]] | tuple[None, None]:
+    """On the sample's answers that the language model judged, with the 95 % interval; (None, None) without any.
+
+    checked: of `newest_check`.
+    """
+    model = context.workspace.read_document(checked)["by"].get("llm") if checked else None
+    return (model["agreement"], tuple(model["interval"])) if model else (None, None)
+
+
 def _name(context: Context) -> str:
     return f"{CHECKS}/{digest(judging.identity(context.settings.judge, context.settings.llm))[:16]}"
 

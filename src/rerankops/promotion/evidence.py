@@ -75,8 +75,8 @@ class Evidence:
     that part.
     refused: 1 refused, 0 answered, nan no verdict, a system, one value a question whose answer was taken out of the
     candidates, the same questions for all; {} when the reader cannot refuse.
-    judged_by_llm: whether a language model judged any of `values`. judge_agreement: the share of a
-    labelled sample on which it says what people say, judge_interval: of that.
+    judged_by_llm: whether a language model judged any of `values`. judge_agreement: the share of a labelled sample's
+    answers that were its to judge on which it says what people say, judge_interval: of that, at 95 %.
     """
 
     metric: str

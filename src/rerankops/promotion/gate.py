@@ -11,7 +11,7 @@ Rules about the evidence itself; one that fails refuses everybody:
 | data         | what the contenders were trained on passed validation                             |
 | champion     | the champion is the one that the evidence compares with                           |
 | labels       | the fit to development labels beats chance (`blend_p_value` <= `blend_alpha`)      |
-| judge        | no language model judged, or it agrees with people in `min_judge_agreement`       |
+| judge        | no language model judged, or it surely agrees with people in `min_judge_agreement`|
 | gold budget  | this comparison and the earlier ones on the same gold spend at most               |
 |              | `gold_error_budget`, `alpha` each; see below                                      |
 

@@ -115,22 +115,21 @@ def judge(case: Case) -> Rule:
     used = case.evidence.judged_by_llm
     if used is False:
         return Rule("judge", asked, None, None, True, "judge: no language model judged the answers", "passed")
-    known = measured is not None and 0 <= measured <= 1
-    if used is None or not known or measured is None:
+    low, high = interval = case.evidence.judge_interval or (math.nan, math.nan)
+    if used is None or measured is None or not 0 <= low <= measured <= high <= 1:
         told = (
             "whether a language model judged the answers is not known"
             if used is None
             else "how far the language model that judged agrees with people is not known; have people judge a sample"
         )
         return Rule("judge", asked, None, None, False, f"judge: {told}", "unknown")
-    passed = measured >= asked
-    interval = case.evidence.judge_interval
-    told = f"judge: the language model that judged agrees with people on {words.percent(measured)} of a labelled sample"
-    if interval is not None:
-        told += f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
-    told += f", {words.percent(asked)} are asked for"
+    passed = low >= asked
+    told = (
+        f"judge: the language model agrees with people on {words.percent(measured)} of a labelled sample (95 % "
+        f"interval {100 * low:.1f} to {100 * high:.1f}), at least {words.percent(asked)} must be sure"
+    )
     if not passed:
-        told += "; use another model, or another prompt"
+        told += "; use another model or prompt" if high < asked or measured < asked else "; have people judge more"
     return Rule("judge", asked, measured, interval, passed, told, _verdict(passed))
 
 

@@ -123,6 +123,9 @@ def test_missing_verdicts_are_counted_apart_and_agree_with_nobody() -> None:
     assert (found.n, found.judged) == (5, 3)
     assert found.confusion["right"] == {"right": 1, "wrong": 0, "none": 2}
     assert found.confusion["wrong"] == {"right": 1, "wrong": 1, "none": 0}
+    intervals = {name: part.pop("interval") for name, part in found.by.items()}
+    assert intervals["containment"] == pytest.approx((0.2065, 1.0), abs=5e-5), "Wilson's: one answer shows little"
+    assert intervals["llm"] == (0.0, 1.0)
     assert found.by == {
         "containment": {"n": 1, "agreement": 1.0, "false_right": 0, "false_wrong": 0},
         "llm": {"n": 2, "agreement": 0.5, "false_right": 1, "false_wrong": 0},
@@ -161,4 +164,6 @@ def test_answers_to_one_question_are_no_independent_evidence() -> None:
     assert apart.kappa_interval
     width = [one[1] - one[0] for one in (alike.kappa_interval, apart.kappa_interval)]
     assert width[0] > 2 * width[1]
+    theirs = [one.by["llm"]["interval"] for one in (alike, apart)]
+    assert theirs[0][1] - theirs[0][0] > 2 * (theirs[1][1] - theirs[1][0])
     assert measure(sample(people.tolist(), names), said(*judge.tolist()), samples=1000, seed=1) == alike

@@ -171,6 +171,10 @@ def test_a_judge_of_the_same_name_that_says_something_else_is_another_measuremen
     assert second.document["kappa"] < 1
     assert steps.newest_check(world.context()) == second.address
     assert second.document["by"]["llm"]["false_wrong"] == 10
+    agreement, interval = steps.agreement_with_people(world.context(), second.address)
+    assert agreement == pytest.approx(2 / 3), "ten of forty answers were not the model's to judge"
+    assert interval
+    assert interval[0] < 0.5 < 0.8 < interval[1]
 
 
 def test_a_measurement_that_was_not_finished_leaves_the_last_one_in_place(world: World) -> None:
@@ -187,6 +191,7 @@ def test_a_measurement_that_was_not_finished_leaves_the_last_one_in_place(world:
 def test_containment_can_be_measured_too_and_asks_nobody(world: World) -> None:
     done = steps.check_judge(world.sample(), context=world.context(judge={"kind": "containment"}))
     assert done.document["judge"] == {"kind": "containment"}
+    assert steps.agreement_with_people(world.context(), done.address) == (None, None)
     assert done.document["confusion"]["right"] == {"right": 10, "wrong": 10, "none": 0}
     assert done.document["kappa"] == pytest.approx(0.5)
     assert done.spent == "no language model was asked"
@@ -218,7 +223,7 @@ def test_the_command_prints_agreement_confusion_and_where_they_differ(world: Wor
     printed = " ".join(done.output.split())
     assert "m and people" in printed
     assert "by containment: 10 answers, agreement 1.00" in printed
-    assert "by llm: 30 answers, agreement 0.67, 0 wrongly right, 10 wrongly wrong" in printed
+    assert re.search(r"by llm: 30 answers, agreement 0\.67 \(0\.4\d–0\.8\d\), 0 wrongly right, 10 wron", printed)
     assert "apart on rows 2, 6, 10" in printed
     assert "30 requests of 5,000" in printed
 

@@ -176,7 +176,13 @@ REFUSED = {
     "a judge that people contradict": (
         evidence(judged_by_llm=True, judge_agreement=0.85, judge_interval=(0.78, 0.91)),
         Asked(),
-        "agrees with people on 85.0 % of a labelled sample (95 % interval 78.0 to 91.0), 90.0 % are asked for",
+        "agrees with people on 85.0 % of a labelled sample (95 % interval 78.0 to 91.0), at least 90.0 % must be sure; "
+        "use another model or prompt",
+    ),
+    "a judge that was asked too little": (
+        evidence(judged_by_llm=True, judge_agreement=0.95, judge_interval=(0.72, 0.99)),
+        Asked(),
+        "(95 % interval 72.0 to 99.0), at least 90.0 % must be sure; have people judge more",
     ),
     "a teacher as the only contender": (
         evidence(contenders=("teacher",), values={**SUPERIOR, "teacher": np.ones(500)}),

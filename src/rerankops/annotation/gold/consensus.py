@@ -5,7 +5,6 @@ Two answers say the same when the normalisation that the evaluation uses makes t
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from rerankops.annotation.gold.forms import ANNOTATOR, RESOLVER
+from rerankops.intervals import wilson
 from rerankops.records import RELEVANT_GRADE
 
 WAITING, AGREED, DISPUTED, RESOLVED, DISCARDED = STATES = ("waiting", "agreed", "disputed", "resolved", "discarded")
@@ -186,11 +186,12 @@ def _accord(stratum: str, group: Sequence[Settled], answers: pa.Table) -> Accord
     compared = [one for one in group if one.state != WAITING]
     agreeing = sum(not set(one.disputes) & {"discard", "answerable", "answers"} for one in compared)
     overlaps = [one.passage_overlap for one in compared if one.passage_overlap is not None]
+    low, high = wilson(agreeing / max(1, len(compared)), len(compared))
     return Accord(
         stratum,
         len(compared),
         agreeing / len(compared) if compared else None,
-        wilson(agreeing, len(compared)) if compared else None,
+        (float(low), float(high)) if compared else None,
         sum(overlaps) / len(overlaps) if overlaps else None,
         _alpha({one.question_id for one in compared}, answers),
     )
@@ -211,11 +212,3 @@ def _alpha(question_ids: set[str], answers: pa.Table) -> float | None:
     from rerankops.annotation.agreement import krippendorff_alpha
 
     return krippendorff_alpha(graded.to_arrow())
-
-
-def wilson(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson, 1927)."""
-    share = hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from rerankops.errors import InputError
+from rerankops.intervals import wilson
 from rerankops.records import ORIGINS, RELEVANT_GRADE
 
 ALL = "all"
@@ -112,16 +113,7 @@ def _estimate(stratum: str, rows: pl.DataFrame, unlabelled: int, confidence: flo
     noise = max(kish, residual / spread) if spread > 0 else kish
     effective = 1 / noise if noise > 0 else math.inf
     freedom = max(1, rows.height - rows["stratum"].n_unique())
-    low, high = _wilson(share, effective, confidence, freedom)
-    return LiveQuality(stratum, share, low, high, rows.height, unlabelled, effective)
-
-
-def _wilson(share: float, n: float, confidence: float, freedom: int) -> tuple[float, float]:
-    if math.isinf(n):
-        return share, share
     from scipy.special import stdtrit
 
-    t = float(stdtrit(freedom, 0.5 + confidence / 2))
-    centre = (share + t * t / (2 * n)) / (1 + t * t / n)
-    half = t / (1 + t * t / n) * math.sqrt(share * (1 - share) / n + t * t / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = wilson(share, effective, float(stdtrit(freedom, 0.5 + confidence / 2)))
+    return LiveQuality(stratum, share, float(low), float(high), rows.height, unlabelled, effective)
