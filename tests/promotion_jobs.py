@@ -143,15 +143,23 @@ def promote(
 
 @job
 def roll_back(
-    state: str, gate: str | None = None, llm: str | None = None, registry: Mapping[str, str] | None = None
-) -> Any:
+    state: str,
+    gate: str | None = None,
+    llm: str | None = None,
+    registry: Mapping[str, str] | None = None,
+    key: str = "",
+    die: tuple[int, str] | None = None,
+) -> list[str]:
+    """Rolls back. gate: as for `promote`, die: as for `retrain`. Returns the calls that wrote to MLflow."""
     from rerankops.pipeline import models
     from rerankops.pipeline.incumbent import champion
 
+    calls = watch(die)
     here = opened(state, llm, registry)
     champion(here)
     _wait_for(gate)
-    return models.roll_back("users complain", actor="an operator", context=here)
+    models.roll_back("users complain", actor="an operator", key=key, context=here)
+    return calls
 
 
 @job

@@ -26,9 +26,9 @@ from scripted_llm import Asked, Reply, ScriptedLlm, completion
 
 from rerankops.errors import PromotionRefused
 
-BASE, DECIDED, ROLLED_BACK = "base", "decided", "rolled back"
+BASE, DECIDED, PROMOTED, ROLLED_BACK = "base", "decided", "promoted", "rolled back"
 """States that trials begin with: a champion and the contenders of two retrainings; their decisions as well; the first
-of them promoted and rolled back."""
+of them promoted; and rolled back."""
 READING = 0.02
 """Seconds that the language model takes to answer: long enough to be killed in."""
 
@@ -93,7 +93,10 @@ class Trials:
         self.decisions = {again: self.run("decided", again=again) for again in (NEXT, OTHER)}
         self.keep(DECIDED)
         self.run("promote", decision=self.decisions[NEXT])
-        self.run("roll_back")
+        self.keep(PROMOTED)
+        with self.nursery.child("roll_back", state=str(self.state), llm=self.llm) as child:
+            self.rollback_writes: list[str] = child.answer()
+        self.rollback_seconds = child.events[-1][1] - self._begin(child)
         self.keep(ROLLED_BACK)
 
     def keep(self, name: str) -> None:
@@ -214,6 +217,33 @@ class Trials:
         self.tally.asked += len(keys)
         earlier = {key_of(asked) for asked in self.server.requests[self._trial_began : first]}
         self.tally.repeated += len(earlier & set(keys))
+
+    # -- a rollback that is killed ------------------------------------------------------------------------------------
+
+    def rollback_killed_by_call(self, number: int, side: str) -> bool:
+        """Killed before or after a call that writes to MLflow. False when it was over before."""
+        return self._rollback_killed(lambda child: child.listen(60, until=lambda: child.over), die=[number, side])
+
+    def rollback_killed_at(self, share: float) -> bool:
+        """Killed after such a share of an undisturbed one's time. False when it was over before."""
+        return self._rollback_killed(lambda child: self._after(child, share * self.rollback_seconds))
+
+    def _rollback_killed(self, death: Callable[[Child], object], die: list[Any] | None = None) -> bool:
+        """The same request is made again after the death, as Airflow does it."""
+        self.restore(PROMOTED)
+        before, asked = self.standing(), {"state": str(self.state), "llm": self.llm, "key": "one request"}
+        with self.nursery.child("roll_back", **asked, die=die) as child:
+            death(child)
+            cut = child.kill() if die is None else not child.result.exists()
+        self._check_standing(before)
+        self.run("roll_back", key="one request")
+        now, found = self._check_standing(before), self.run("inspect")
+        assert [move["action"] for move in found["audit"]] == ["promote", "promote", "rollback"]
+        assert follows(found["audit"]) == now.champion == now.last == found["champion"]
+        assert now.versions[now.champion] == self.first
+        assert now.versions == before.versions
+        assert found["problems"] == []
+        return cut
 
     # -- what goes wrong beside them ----------------------------------------------------------------------------------
 

@@ -46,6 +46,16 @@ def test_two_hundred_kills(trials: Trials) -> None:
     assert min(trials.tally.kills[phase] for phase in PHASES) >= 8
 
 
+def test_rollbacks_that_are_killed(trials: Trials) -> None:
+    draw = random.Random(9)
+    calls = [(number, side) for number in range(len(trials.rollback_writes)) for side in ("before", "after")]
+    for number, side in calls:
+        assert trials.rollback_killed_by_call(number, side)
+    cut = sum(trials.rollback_killed_at(draw.random()) for _ in range(30))
+    print(f"\nrollbacks killed: {len(calls)} at calls that write, {cut} of 30 at random moments")
+    assert cut >= 15
+
+
 def test_a_hundred_pairs_at_once(trials: Trials) -> None:
     draw = random.Random(7)
     won = Counter(trials.race() for _ in range(100))

@@ -271,6 +271,21 @@ def test_vectors_of_another_length_and_a_missing_index_are_refused_after_one_sea
         ]
 
 
+def test_an_index_that_somebody_else_made_is_refused(alias: str, elasticsearch_url: str) -> None:
+    settings, name = settings_of(elasticsearch_url, alias, retries=RETRIES), f"{alias}-theirs"
+    vector = {"type": "dense_vector", "dims": 8, "index": True, "similarity": "cosine"}
+    mappings = {"properties": {"title": {"type": "text"}, "text": {"type": "text"}, "vector": vector}}
+    with Elasticsearch(elasticsearch_url) as client:
+        client.indices.create(index=name, mappings=mappings)
+        try:
+            document = {"title": "机油", "text": "机油容量", "vector": VECTORS[0].tolist()}
+            client.index(index=name, id="1", document=document, refresh=True)
+            words = rf"^index {name} holds passages without a passage_id, so it was not made by rerankops; refresh the "
+            refused(Refusal(ServerRefused, words), lambda: search(settings, name))
+        finally:
+            client.indices.delete(index=name)
+
+
 def test_a_mapping_that_conflicts_is_refused_after_a_look(watched: Watched, alias: str) -> None:
     settings = settings_of(watched.url, alias, retries=RETRIES, retrieval={"analyzer": "english"})
     with cluster_of(settings) as cluster:

@@ -31,6 +31,10 @@ def test_a_death_after_the_ledgers_entry_loses_no_move(trials: Trials) -> None:
     trials.killed_by_call(trials.writes.index("log_param"), "after")
 
 
+def test_a_rollback_that_died_after_the_ledgers_entry_is_not_made_twice(trials: Trials) -> None:
+    assert trials.rollback_killed_by_call(trials.rollback_writes.index("log_param"), "after")
+
+
 # -- two at once
 
 

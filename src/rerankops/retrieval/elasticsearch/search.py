@@ -6,7 +6,7 @@ asked again with backoff and, when it stays so, the query is among `Legs.failure
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -21,7 +21,14 @@ from rerankops.retrieval.elasticsearch.index import METADATA, TEXT, TITLE, VECTO
 from rerankops.retrieval.fusion import LEG
 from rerankops.retrieval.search import Legs, Retriever, Where
 
-_ANSWER = "responses.hits.hits._id,responses.hits.hits._score,responses.status,responses.error,responses.timed_out"
+_PASSAGE = "passage_id"
+_ANSWER = (
+    f"responses.hits.hits.fields.{_PASSAGE},responses.hits.hits._score,responses.status,responses.error,"
+    "responses.timed_out"
+)
+_NAMED: dict[str, Any] = {"stored_fields": "_none_", "docvalue_fields": [_PASSAGE], "track_total_hits": False}
+"""A hit is its score and its passage_id, read from the column of ids. Its _id is stored beside the text, and unpacking
+that for 30 hits was seen to take longer than finding them (benchmarks/results/retrieval.md)."""
 _MOST_CANDIDATES = 10_000
 """Elasticsearch's own limit of num_candidates."""
 
@@ -79,7 +86,7 @@ class ElasticsearchRetriever(Retriever):
                     scores = [float(hit["_score"]) for hit in hits]
                     if ask.leg == "dense":  # Elasticsearch has no scores below 0 and moves the cosine
                         scores = [2 * score - 1 for score in scores]
-                    rows[ask.leg].append((ask.query, [hit["_id"] for hit in hits], scores))
+                    rows[ask.leg].append((ask.query, [hit["fields"][_PASSAGE][0] for hit in hits], scores))
                 failures |= {query_ids[query]: reason for query, reason in failed.items()}
         kept = {leg: [row for row in found if query_ids[row[0]] not in failures] for leg, found in rows.items()}
         return Legs(_frame(query_ids, kept["bm25"]), _frame(query_ids, kept["dense"]), failures)
@@ -92,7 +99,7 @@ class ElasticsearchRetriever(Retriever):
         query: dict[str, Any] = {"combined_fields": {"query": text, "fields": fields}}
         if filters:
             query = {"bool": {"must": query, "filter": filters}}
-        return {"query": query, "size": k, "_source": False, "track_total_hits": False}
+        return {"query": query, "size": k, **_NAMED}
 
     def _dense(self, vector: NDArray[np.float32], k: int, filters: list[dict[str, Any]]) -> dict[str, Any]:
         retrieval = self.retrieval
@@ -106,7 +113,7 @@ class ElasticsearchRetriever(Retriever):
             knn["filter"] = filters
         if retrieval.rescore_oversample is not None and retrieval.vector_index != "hnsw":
             knn["rescore_vector"] = {"oversample": retrieval.rescore_oversample}
-        return {"knn": knn, "size": k, "_source": False, "track_total_hits": False}
+        return {"knn": knn, "size": k, **_NAMED}
 
     def _answers(
         self, asks: Sequence[_Ask], away: list[str]
@@ -158,6 +165,11 @@ class ElasticsearchRetriever(Retriever):
         if response.get("timed_out"):
             return "it timed out"
         if "error" not in response:
+            if any("fields" not in hit for hit in response.get("hits", {}).get("hits", [])):
+                raise ServerRefused(
+                    f"index {self.index} holds passages without a {_PASSAGE}, so it was not made by rerankops; "
+                    f"{_REFRESH}"
+                )
             return None
         status, reason = int(response.get("status", 500)), reason_of(response)
         if status in RETRIED:
@@ -185,11 +197,16 @@ def _filters(where: Where | None) -> list[dict[str, Any]]:
 
 
 def _frame(query_ids: Sequence[str], rows: Sequence[tuple[int, list[str], list[float]]]) -> pl.DataFrame:
-    """fusion.LEG in the order of the queries."""
-
-    def spread() -> Iterator[tuple[str, str, int, float]]:
-        for query, ids, scores in sorted(rows):
-            for rank, (passage_id, score) in enumerate(zip(ids, scores, strict=True), start=1):
-                yield query_ids[query], passage_id, rank, score
-
-    return pl.DataFrame(list(spread()), schema=LEG, orient="row")
+    """fusion.LEG in the order of the queries. rows: (number of the query, passages, scores), best first."""
+    ordered = sorted(rows)
+    sizes = np.array([len(ids) for _, ids, _ in ordered], np.int64)
+    first = np.cumsum(sizes) - sizes
+    return pl.DataFrame(
+        {
+            "query_id": pl.Series(query_ids, dtype=pl.String).gather(np.repeat([row[0] for row in ordered], sizes)),
+            "passage_id": [passage_id for _, ids, _ in ordered for passage_id in ids],
+            "rank": np.arange(sizes.sum()) - np.repeat(first, sizes) + 1,
+            "score": [score for _, _, scores in ordered for score in scores],
+        },
+        schema_overrides=LEG,
+    )
