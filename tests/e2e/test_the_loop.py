@@ -12,6 +12,7 @@ import pytest
 from local_stack import PROJECT, Running, run_over_rest
 
 from rerankops.demo import runner
+from rerankops.demo.dags import DagFailed, Dags
 from rerankops.pipeline.incumbent import registry
 from rerankops.pipeline.reporting import full_ladder
 from rerankops.records import AnnotationTask, Candidate, PromotionDecision, QueryEvent
@@ -56,14 +57,20 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[runner.Demo]:
 
 
 @pytest.fixture(scope="module")
-def first(demo: runner.Demo) -> runner.Round:
-    return runner.run(demo, rounds=1, tell=silent)[0]
+def dags(demo: runner.Demo) -> Iterator[Dags]:
+    with demo.dags() as dags:
+        yield dags
 
 
 @pytest.fixture(scope="module")
-def shuffled(first: runner.Round, demo: runner.Demo) -> dict[str, Any]:
+def first(demo: runner.Demo, dags: Dags) -> runner.Round:
+    return runner.run(demo, rounds=1, tell=silent, dags=dags)[0]
+
+
+@pytest.fixture(scope="module")
+def shuffled(first: runner.Round, demo: runner.Demo, dags: Dags) -> dict[str, Any]:
     """A retraining on the first round's judgments, their grades permuted."""
-    told = runner.run_dag(demo, "retrain_reranker", {"shuffle_labels_seed": 7, "epochs": 1})
+    told = dags.run("retrain_reranker", {"shuffle_labels_seed": 7, "epochs": 1})
     return dict(demo.context().workspace.read_document(told["decide"]))
 
 
@@ -146,7 +153,7 @@ class Again:
 
 
 @pytest.fixture(scope="module")
-def again(first: runner.Round, stored_first: tuple[set[str], int], demo: runner.Demo) -> Again:
+def again(first: runner.Round, stored_first: tuple[set[str], int], demo: runner.Demo, dags: Dags) -> Again:
     seen: dict[str, tuple[set[str], int]] = {}
 
     def watch(name: str) -> None:
@@ -155,7 +162,7 @@ def again(first: runner.Round, stored_first: tuple[set[str], int], demo: runner.
             assert not first.promotion["promoted"]
             crown(demo, first.decision)
 
-    repeated, second = runner.run(demo, rounds=2, tell=watch)
+    repeated, second = runner.run(demo, rounds=2, tell=watch, dags=dags)
     return Again(repeated, second, *seen["then"])
 
 
@@ -194,10 +201,11 @@ def test_people_are_asked_what_the_champion_puts_first(again: Again, demo: runne
     assert 0 < asked.join(fused, on=["query_id", "passage_id"], how="anti").height < asked.height
 
 
-def test_a_scheduler_runs_the_retraining_that_its_form_asks_for(again: Again, demo: runner.Demo) -> None:
+def test_a_scheduler_runs_the_retraining_that_its_form_asks_for(again: Again, demo: runner.Demo, dags: Dags) -> None:
     """`make up` after the demo: the same judgments and settings are the retraining that was done."""
     running = Running.on_free_ports(demo.root, "--dags", str(PROJECT / "dags"), "--plugins", str(PROJECT / "plugins"))
     registered = versions(demo)
+    dags.close()
     started = running.stack("up")
     try:
         assert started.returncode == 0, started.stdout + started.stderr
@@ -217,18 +225,20 @@ def test_a_scheduler_runs_the_retraining_that_its_form_asks_for(again: Again, de
     assert versions(demo) == registered
 
 
-def test_a_retraining_with_an_unknown_parameter_fails(first: runner.Round, demo: runner.Demo) -> None:
-    with pytest.raises(runner.DagFailed, match="epoch"):
-        runner.run_dag(demo, "retrain_reranker", {"epoch": 3})
+def test_a_retraining_with_an_unknown_parameter_fails(first: runner.Round, dags: Dags) -> None:
+    with pytest.raises(DagFailed, match="epoch"):
+        dags.run("retrain_reranker", {"epoch": 3})
 
 
-def test_the_champion_can_be_rolled_back_only_when_there_was_one_before(again: Again, demo: runner.Demo) -> None:
+def test_the_champion_can_be_rolled_back_only_when_there_was_one_before(
+    again: Again, demo: runner.Demo, dags: Dags
+) -> None:
     book = registry(demo.context())
     champion = book.champion()
     assert champion is not None
     assert book.previous() is None
-    with pytest.raises(runner.DagFailed, match="no champion before"):
-        runner.run_dag(demo, "rollback_reranker", {"reason": "a look at what happens"})
+    with pytest.raises(DagFailed, match="no champion before"):
+        dags.run("rollback_reranker", {"reason": "a look at what happens"})
     now = book.champion()
     assert now is not None
     assert now.version == champion.version

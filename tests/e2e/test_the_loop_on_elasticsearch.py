@@ -10,6 +10,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from rerankops.demo import runner
+from rerankops.demo.dags import Dags
 from rerankops.records import Candidate
 
 QUICK = {
@@ -40,8 +41,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[runner.Demo]:
 
 
 @pytest.fixture(scope="module")
-def only(demo: runner.Demo) -> runner.Round:
-    return runner.run(demo, rounds=1, tell=silent)[0]
+def dags(demo: runner.Demo) -> Iterator[Dags]:
+    with demo.dags() as dags:
+        yield dags
+
+
+@pytest.fixture(scope="module")
+def only(demo: runner.Demo, dags: Dags) -> runner.Round:
+    return runner.run(demo, rounds=1, tell=silent, dags=dags)[0]
 
 
 @pytest.fixture
@@ -91,7 +98,7 @@ def test_a_new_passage_costs_one_embedding_and_moves_the_alias(
     corpus.write_text(
         corpus.read_text(encoding="utf-8") + json.dumps(added, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    returned = runner.run_dag(demo, "refresh_corpus_index")
+    returned = dags.run("refresh_corpus_index")
     assert demo.context().workspace.manifest(returned["join_vectors"]).counts["embedded"] == 1
     after = index_behind(client, alias)
     assert after != before

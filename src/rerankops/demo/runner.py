@@ -1,8 +1,8 @@
 """The demo: the whole loop over the fictional world, through the project's own Airflow DAGs.
 
-Each DAG runs to its end in a process of its own (scripts/run_dag.py, Airflow without a scheduler); between collecting a
-batch and ingesting it the simulated people do their work. Everything lands under `.rerankops/` of the checkout, where
-`make up` shows it. Run again it finds every artefact there and changes nothing.
+The DAGs run to their ends one after another in a process beside this one (demo.dags, Airflow without a scheduler);
+between collecting a batch and ingesting it the simulated people do their work. Everything lands under `.rerankops/` of
+the checkout, where `make up` shows it. Run again it finds every artefact there and changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,8 +26,9 @@ from rerankops import config
 from rerankops.config.loading import config_folder
 from rerankops.config.settings import Backend
 from rerankops.demo import people
+from rerankops.demo.dags import Dags
 from rerankops.demo.world import World, build
-from rerankops.errors import RerankopsError, SettingsError
+from rerankops.errors import SettingsError
 from rerankops.files import as_json_lines, write_whole
 from rerankops.pipeline import reporting
 from rerankops.pipeline.context import Context
@@ -44,10 +45,6 @@ ROUND = timedelta(days=14)
 ROUNDS = 2
 _PORT = 9200
 """Where the demo's Elasticsearch listens, unless something else does."""
-
-
-class DagFailed(RerankopsError):
-    """A DAG run did not succeed."""
 
 
 @dataclass(frozen=True)
@@ -100,22 +97,30 @@ class Demo:
             "RERANKOPS__ELASTICSEARCH__REPLICAS": "0",
         }
 
+    def dags(self) -> Dags:
+        """To run the DAGs on it."""
+        return Dags(self.root, self.state / "demo" / "logs", self.environment())
+
     def context(self) -> Context:
         settings = config.load("demo", environ=self.environment())
         return Context(settings, Workspace(settings.workspace.root))
 
 
-def run(demo: Demo, *, rounds: int, tell: Tell) -> list[Round]:
-    """Runs the loop `rounds` times, a batch each. Raises DagFailed, naming the log, when a DAG run fails."""
+def run(demo: Demo, *, rounds: int, tell: Tell, dags: Dags | None = None) -> list[Round]:
+    """Runs the loop `rounds` times, a batch each. dags: a process that is there already.
+
+    Raises DagFailed, naming the log, when a DAG run fails.
+    """
     if not 1 <= rounds <= ROUNDS:
         raise SettingsError(f"--rounds is {rounds}; the demo's log is good for 1 to {ROUNDS}")
     with node(demo, tell) if demo.retrieval == "elasticsearch" else nullcontext():
         tell("write the fictional world: manual, gold questions, query log")
         world = build(SEED, demo.size)
         _write(demo, world)
-        tell("refresh_corpus_index")
-        run_dag(demo, "refresh_corpus_index")
-        return [_round(demo, world, number, tell) for number in range(rounds)]
+        with nullcontext(dags) if dags else demo.dags() as running:
+            tell("refresh_corpus_index")
+            running.run("refresh_corpus_index")
+            return [_round(demo, world, number, tell, running) for number in range(rounds)]
 
 
 @contextmanager
@@ -156,18 +161,18 @@ def node_url(demo: Demo) -> str:
     return str(state["nodes"][0]["url"])
 
 
-def _round(demo: Demo, world: World, number: int, tell: Tell) -> Round:
+def _round(demo: Demo, world: World, number: int, tell: Tell, dags: Dags) -> Round:
     here, prefix = demo.context(), f"round {number + 1}: " if number else ""
     since, until = FIRST_DAY + number * ROUND, FIRST_DAY + (number + 1) * ROUND
     tell(f"{prefix}collect_annotation_batch")
-    sent = run_dag(demo, "collect_annotation_batch", {"since": since.isoformat(), "until": until.isoformat()})
+    sent = dags.run("collect_annotation_batch", {"since": since.isoformat(), "until": until.isoformat()})
     batch = sent["make_annotation_batch"]
     tell(f"{prefix}five simulated annotators label the batch")
     _label(demo, world, here, batch, interrupted=number == 0)
     tell(f"{prefix}ingest_annotations")
-    run_dag(demo, "ingest_annotations")
+    dags.run("ingest_annotations")
     tell(f"{prefix}retrain_reranker")
-    retrained = run_dag(demo, "retrain_reranker")
+    retrained = dags.run("retrain_reranker")
     decision = retrained["decide"]
     _, _, evaluation = here.workspace.manifest(decision).inputs
     verdicts = _verdicts(here, batch)
@@ -233,33 +238,3 @@ def _verdicts(here: Context, batch: Address) -> list[dict[str, Any]]:
             outcome = "accepted" if manifest.counts["accepted"] else "quarantined"
             found.append({"outcome": outcome, "folder": str(here.workspace.root / "objects" / address)})
     return sorted(found, key=lambda verdict: verdict["outcome"])
-
-
-def run_dag(demo: Demo, dag_id: str, conf: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Runs a DAG to its end and returns what its tasks returned, by task id."""
-    script = config_folder().parent / "scripts" / "run_dag.py"
-    if not script.is_file():
-        raise SettingsError(f"the demo runs the DAGs of a checkout and {script} is not there; clone the repository")
-    logs = demo.state / "demo" / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    log, returned = logs / f"{dag_id}.log", logs / f"{dag_id}.json"
-    command = [sys.executable, str(script), dag_id, "--root", str(demo.root), "--conf", json.dumps(conf or {})]
-    with log.open("wb") as stream:
-        done = subprocess.run(
-            [*command, "--returned", str(returned)],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **demo.environment()},
-            check=False,
-        )
-    if done.returncode:
-        raise DagFailed(f"{dag_id} failed: {_cause(log)}; its log is {log}")
-    values: dict[str, Any] = json.loads(returned.read_text(encoding="utf-8"))
-    return values
-
-
-def _cause(log: Path) -> str:
-    """The last line that names an error, else the last line."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    named = [line for line in lines if "Error" in line.split(":")[0] or line.startswith("rerankops.")]
-    return (named or lines or ["no output"])[-1][:400]
