@@ -84,7 +84,7 @@ def test_the_alias_points_at_every_passage(only: runner.Round, demo: runner.Demo
 
 
 def test_a_new_passage_costs_one_embedding_and_moves_the_alias(
-    only: runner.Round, demo: runner.Demo, client: Elasticsearch
+    only: runner.Round, demo: runner.Demo, dags: Dags, client: Elasticsearch
 ) -> None:
     alias = demo.context().settings.elasticsearch.alias
     before, passages = index_behind(client, alias), client.count(index=alias)["count"]
