@@ -41,12 +41,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[runner.Demo]:
 
 
 @pytest.fixture(scope="module")
-def dags(demo: runner.Demo) -> Iterator[Dags]:
-    with demo.dags() as dags:
-        yield dags
-
-
-@pytest.fixture(scope="module")
 def only(demo: runner.Demo, dags: Dags) -> runner.Round:
     return runner.run(demo, rounds=1, tell=silent, dags=dags)[0]
 

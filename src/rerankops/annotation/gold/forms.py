@@ -91,9 +91,7 @@ def header_of(content: bytes, place: str) -> Header:
     """Whose form a returned file is. Raises InputError when it is no form, or of several people."""
     headers = {
         (line, Header(*(str(row.get(name) or "") for name in ("draft", "annotator", "role"))))
-        for line, row in read_rows(
-            content, place, columns=[name for name in _CSV if name != "given"], advice="is it a form?"
-        )
+        for line, row in _rows(content, place)
     }
     different = {header for _, header in headers}
     if not headers:
@@ -117,9 +115,7 @@ def parse(content: bytes, place: str, header: Header, questions: Mapping[str, As
     when the question's text was changed, or a question is answered twice.
     """
     found: dict[str, dict[str, Any]] = {}
-    for line, row in read_rows(
-        content, place, columns=[name for name in _CSV if name != "given"], advice="is it a form?"
-    ):
+    for line, row in _rows(content, place):
         where = f"{place}: line {line}"
         asked = questions.get(str(row.get("question_id")))
         if asked is None:
