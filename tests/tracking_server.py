@@ -36,9 +36,11 @@ _SHARED = pytest.StashKey["TrackingServer"]()
 
 @dataclass(frozen=True)
 class TrackingServer:
-    """url: for registry.tracking_uri. bucket: of its artefacts, on the S3 server at s3_url, with these keys."""
+    """url: for registry.tracking_uri. database: the URL of its PostgreSQL database. bucket: of its artefacts, on the S3
+    server at s3_url, with these keys."""
 
     url: str
+    database: str
     s3_url: str
     bucket: str
     keys: dict[str, str] = field(repr=False)
@@ -75,11 +77,12 @@ def running(postgres: Postgres) -> Iterator[TrackingServer]:
             aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
         )
         client.create_bucket(Bucket=bucket)
-        database = postgres.url(postgres.database()).replace("postgresql://", "postgresql+psycopg2://")
+        database = postgres.url(postgres.database())
         own_port = free_port()
         command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(own_port)),
-            *("--workers", "1", "--backend-store-uri", database, "--artifacts-destination", f"s3://{bucket}"),
+            *("--workers", "1", "--artifacts-destination", f"s3://{bucket}"),
+            *("--backend-store-uri", database.replace("postgresql://", "postgresql+psycopg2://")),
         ]
         environment = {
             **os.environ,
@@ -97,7 +100,7 @@ def running(postgres: Postgres) -> Iterator[TrackingServer]:
         stack.callback(_stop, process)
         url = f"http://127.0.0.1:{own_port}"
         _wait(url, process, log)
-        yield TrackingServer(url, s3_url, bucket, keys)
+        yield TrackingServer(url, database, s3_url, bucket, keys)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import random
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -34,12 +36,22 @@ _REFUSALS = {
 }  # fmt: skip
 
 
+_MEETINGS = re.compile(r"IntegrityError|UniqueViolation|StaleDataError|expected to (update|delete) \d+ row")
+"""What SQLAlchemy and its drivers say when two requests wrote the same row at the same moment."""
+_MEETINGS_IN_A_ROW = 6
+_FIRST_PAUSE = 0.05
+
+
 class Absent(RerankopsError):
     """MLflow says that it has no such thing."""
 
 
 class Taken(RerankopsError):
     """MLflow says that it has one of that name already."""
+
+
+class _Met(ServerUnavailable):
+    """Another request wrote the same row of MLflow's database in between; this one was rolled back whole."""
 
 
 class Lock:
@@ -65,6 +77,10 @@ class Tracking:
     say something; transfer_timeout: the same while artefacts are stored or fetched; retries: after time-outs, broken
     connections, 408, 429 and 5xx, with backoff. None leaves each to MLflow. They hold for the whole process, because
     MLflow reads them from the environment; a user's own MLFLOW_HTTP_REQUEST_… wins.
+
+    MLflow sets an alias or a tag by looking for its row and then inserting or updating it. When another machine does
+    the same in between, the database refuses, and MLflow calls that a bad request, which it never repeats; here it is
+    asked again.
     """
 
     def __init__(
@@ -94,8 +110,14 @@ class Tracking:
 
         @functools.wraps(method)
         def asked(*args: Any, **kwargs: Any) -> Any:
-            with self.explained():
-                return method(*args, **kwargs)
+            for meeting in range(1, _MEETINGS_IN_A_ROW + 1):
+                try:
+                    with self.explained():
+                        return method(*args, **kwargs)
+                except _Met:
+                    if meeting == _MEETINGS_IN_A_ROW:
+                        raise
+                    time.sleep(random.uniform(0, _FIRST_PAUSE * 2**meeting))
 
         return asked
 
@@ -157,6 +179,8 @@ class Tracking:
             return Absent(f"{self.place}: {told}")
         if code in {"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"}:
             return Taken(f"{self.place}: {told}")
+        if code == "BAD_REQUEST" and _MEETINGS.search(told):
+            return _Met(f"{self.place}: other requests keep writing the same: {told}; run this again")
         if code in _REFUSALS:
             return ServerRefused(f"{self.place} refuses: {told}")
         return ServerUnavailable(f"{self.place} does not answer as it should: {told}; {self._advice}")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -20,7 +22,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m rerankops.training", description=__doc__)
     parser.add_argument("--job", type=Path, required=True, help="a TrainingJob as JSON")
     parser.add_argument("--output", type=Path, required=True, help="folder for the model; checkpoints go beside it")
+    parser.add_argument(
+        "--end-with-stdin", action="store_true", help="stop (SIGTERM) as soon as whoever holds standard input is gone"
+    )
     arguments = parser.parse_args()
+    if arguments.end_with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     job = TrainingJob.from_json(arguments.job.read_text(encoding="utf-8"))
     try:
@@ -38,6 +45,12 @@ def main() -> int:
         print(f"training: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
         return FAILED
     return 0
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1024):  # sys.stdin would hold a lock that the interpreter wants when it ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

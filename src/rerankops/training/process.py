@@ -106,16 +106,18 @@ def run_in_subprocess(
     count = processes or (max(1, len(_gpus())) if job.settings.device in (None, "cuda") else 1)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"] if count > 1 else []
     command = [sys.executable, *launcher, "-m", "rerankops.training", "--job", str(job_file), "--output", str(output)]
-    with (work_dir / STDERR).open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
-        )
-        try:
-            code = process.wait()
-        finally:
-            if process.poll() is None:  # this task is being stopped: the training must not outlive it
-                process.terminate()
-                process.wait()
+    with (
+        (work_dir / STDERR).open("wb") as log,
+        # The training ends when this pipe does, however this task is stopped, be it while Popen is still at work.
+        subprocess.Popen(
+            [*command, "--end-with-stdin"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+        ) as process,
+    ):
+        code = process.wait()
     if code == 0:
         return read_result(output)
     raise _failure(code, work_dir / STDERR)

@@ -4,6 +4,7 @@ machines at once, which share nothing but the server."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+import psycopg
 import pytest
 from registered_rankers import record
 from tracking_server import TrackingServer
@@ -127,6 +129,37 @@ def test_of_promotions_from_several_machines_at_once_one_wins_each_time(machine:
     assert [move["number"] for move in moves] == list(range(1, 6))
     assert all(after["before"] == before["champion"] for before, after in pairwise(moves))
     assert {move["action"] for move in moves} == {"promote"}
+
+
+@pytest.mark.parametrize("between", ["INSERT", "DELETE"])
+def test_an_alias_that_another_machine_writes_at_the_same_moment_is_set_all_the_same(
+    machine: Machine, tracking_server: TrackingServer, ranker: Path, between: str
+) -> None:
+    registry = machine("here")
+    name = registry.model_name
+    for number in (1, 2):
+        record(registry, ranker, f"decision {number}")
+    client = registry._client
+    if between == "DELETE":
+        client.set_registered_model_alias(name, "previous", "1")
+        statement = "DELETE FROM registered_model_aliases WHERE name = %(name)s"
+    else:
+        statement = (
+            "INSERT INTO registered_model_aliases (workspace, name, alias, version) "
+            "VALUES ('default', %(name)s, 'previous', 1)"
+        )
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(tracking_server.database) as other, ThreadPoolExecutor(1) as pool:
+        other.execute(statement, {"name": name})
+        setting = pool.submit(client.set_registered_model_alias, name, "previous", "2")
+        with psycopg.connect(tracking_server.database, autocommit=True) as looking:
+            deadline = time.monotonic() + 30
+            while looking.execute(waiting).fetchone() == (0,):
+                assert time.monotonic() < deadline, "MLflow never waited for the row"
+                time.sleep(0.02)
+        other.commit()
+        setting.result(timeout=30)
+    assert aliases(registry)["previous"] == "2"
 
 
 def test_machines_that_meet_a_new_model_at_once_keep_one_ledger(machine: Machine, ranker: Path) -> None:
