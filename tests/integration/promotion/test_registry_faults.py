@@ -67,8 +67,9 @@ def registry(proxy: FailingProxy, tmp_path: Path, request: pytest.FixtureRequest
     return behind(proxy.url, tmp_path, request.node.name)
 
 
-def behind(url: str, folder: Path, name: str) -> Registry:
-    return Registry(url, name, "rerankops", folder / "registry.lock", request_timeout=1, transfer_timeout=30, retries=0)
+def behind(url: str, folder: Path, name: str, request_timeout: int = 30) -> Registry:
+    lock = folder / "registry.lock"
+    return Registry(url, name, "rerankops", lock, request_timeout=request_timeout, transfer_timeout=30, retries=0)
 
 
 def aliases(registry: Registry) -> dict[str, str]:
@@ -153,20 +154,23 @@ def test_a_server_that_is_down_is_named_with_its_setting(tmp_path: Path) -> None
     ):
         with pytest.raises(ServerUnavailable) as caught:
             ask()
-        assert f"MLflow at http://127.0.0.1:{port} (setting registry.tracking_uri)" in str(caught.value)
-        assert "secret" not in str(caught.value)
+        assert str(caught.value) == (
+            f"MLflow at http://127.0.0.1:{port} (setting registry.tracking_uri) does not answer as it should: "
+            "Failed to establish a new connection: [Errno 111] Connection refused; see that it runs, "
+            "then run this again"
+        )
 
 
 def test_a_slow_server_is_given_up_and_what_it_did_after_all_is_found(
-    registry: Registry, proxy: FailingProxy, ranker: Path
+    registry: Registry, proxy: FailingProxy, ranker: Path, tmp_path: Path
 ) -> None:
     champions(registry, ranker, 2)
     proxy.fail("slow", 5)  # version, model, ledger, the move
-    started = time.monotonic()
-    with pytest.raises(ServerUnavailable, match=r"registry\.tracking_uri"):
-        registry.promote("2", "1", "second", actor="test")
-    assert time.monotonic() - started < 10
+    hasty = behind(proxy.url, tmp_path, registry.model_name, request_timeout=1)
+    with pytest.raises(ServerUnavailable, match=r"registry\.tracking_uri.*: Read timed out\."):
+        hasty.promote("2", "1", "second", actor="test")
     proxy.heal()
+    registry = behind(proxy.url, tmp_path, registry.model_name)
     assert registry.promote("2", "1", "second", actor="test").version == "2"
     assert aliases(registry) == {"champion": "2", "previous": "1"}
     assert [move["champion"] for move in registry.audit()] == ["1", "2"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 import unicodedata
 
 import polars as pl
@@ -283,10 +282,9 @@ def test_numbers_without_a_country_code_belong_to_the_region() -> None:
     assert redact(pl.Series(["Tel. 030 901820"]), region="DE").row(0) == ("Tel. [PHONE]", 1)
 
 
+@pytest.mark.timeout(60)  # a second or two each; what backtracks takes hours
 @pytest.mark.parametrize(
     "hostile", ["a" * 200_000 + "@", "1 " * 50_000, "京A" * 50_000, "我叫王" * 50_000, "0" * 200_000]
 )
-def test_a_hostile_text_takes_no_more_than_seconds(hostile: str) -> None:
-    started = time.perf_counter()
+def test_a_hostile_text_does_not_hold_up_the_others(hostile: str) -> None:
     one(hostile)
-    assert time.perf_counter() - started < 20
