@@ -293,6 +293,22 @@ def test_an_answer_that_is_known_is_not_asked_for_and_anything_that_changes_it_i
     assert len(scripted_llm.requests) == 6
 
 
+def test_an_answer_says_how_long_it_took_also_when_it_was_kept(scripted_llm: ScriptedLlm, connect: Connect) -> None:
+    scripted_llm.script = lambda asked: Reply(completion("1").content, delay=0.2)
+    cache = Remembered()
+    with connect(cache=cache) as client:
+        [first], [again] = client.ask([prompt()]), client.ask([prompt()])
+    assert isinstance(first, Answer)
+    assert isinstance(again, Answer)
+    assert first.seconds is not None
+    assert 0.2 <= first.seconds < 5
+    assert (again.cached, again.seconds) == (True, first.seconds)
+    [(key, entry)] = cache.entries.items()
+    cache.entries[key] = json.dumps({name: value for name, value in json.loads(entry).items() if name != "seconds"})
+    with connect(cache=cache) as client:
+        assert client.ask([prompt()]) == [Answer("1", "stop", 25, cached=True, seconds=None)]
+
+
 def test_requests_end_where_the_budget_ends(scripted_llm: ScriptedLlm, connect: Connect) -> None:
     with connect(budget=Budget(requests=7), concurrency=4) as client:
         answers = client.ask(prompts(20))

@@ -6,7 +6,7 @@ import math
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 _CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
@@ -34,12 +34,14 @@ class Prompt:
 @dataclass(frozen=True)
 class Answer:
     """What came back. text may be empty. finish_reason: stop, length (cut at max_tokens), content_filter, …
-    tokens: of prompt and answer, as the server says, else estimated. cached: nothing was sent for it."""
+    tokens: of prompt and answer, as the server says, else estimated. cached: nothing was sent for it. seconds: how long
+    its request took, among llm.concurrency others, also where it was kept since; None where nobody knows."""
 
     text: str
     finish_reason: str
     tokens: int
     cached: bool = False
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,8 @@ class Client:
         entry = self.cache.get(key) if self.cache else None
         if not entry:
             return None
-        return Answer(str(entry["text"]), str(entry["finish_reason"]), int(entry["tokens"]), cached=True)
+        text, finish_reason, tokens = str(entry["text"]), str(entry["finish_reason"]), int(entry["tokens"])
+        return Answer(text, finish_reason, tokens, cached=True, seconds=entry.get("seconds"))
 
     def _ask_all(self, waiting: Mapping[str, Prompt], when_away: WhenAway) -> dict[str, Answer | NoAnswer]:
         found: dict[str, Answer | NoAnswer] = {}
@@ -189,7 +190,9 @@ class Client:
             raise NotThis("budget", f"not asked: the budget is spent after {self.budget}")
         cost = reserved  # of a request whose end we do not see: it may have been answered, and charged
         try:
+            started = time.perf_counter()
             status, headers, raw = self._send(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+            seconds = round(time.perf_counter() - started, 4)
             if status != 200:
                 cost = 0
                 raise self._refusal(status, headers, raw)
@@ -200,7 +203,7 @@ class Client:
             text, finish_reason = replies.content(reply, self._tidy)
             if usage is None:
                 cost = sum(map(estimated_tokens, [*texts, text]))
-            return Answer(text, finish_reason, cost)
+            return Answer(text, finish_reason, cost, seconds=seconds)
         except Unsent:
             cost = 0
             raise

@@ -28,7 +28,9 @@ class StoredAnswers:
         path = self._root / key[:2] / f"{key}.json"
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
-            return {"text": str(entry["text"]), "finish_reason": str(entry["finish_reason"]), "tokens": entry["tokens"]}
+            kept = {"text": str(entry["text"]), "finish_reason": str(entry["finish_reason"]), "tokens": entry["tokens"]}
+            seconds = entry.get("seconds")  # entries of earlier versions have none
+            return {**kept, "seconds": None if seconds is None else float(seconds)}
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError):

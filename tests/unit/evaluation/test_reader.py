@@ -1,8 +1,10 @@
-"""The reader: what it finds, what misleads it, and that it is quick and repeatable."""
+"""The reader: what it finds, what misleads it, and that it is repeatable."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,6 +183,29 @@ def test_the_same_passages_in_the_same_order_are_read_once_whichever_system_show
     assert reader.milliseconds is not None
     assert reader.milliseconds >= 0
     assert reader.can_refuse
+
+
+class Timed(Counting):
+    """Has the times that it is told, and takes none itself."""
+
+    def __init__(self, *seconds: float | None) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def answers(self, asked: Sequence[Asked]) -> list[Reply]:
+        return [
+            replace(reply, seconds=taken) for reply, taken in zip(super().answers(asked), self.seconds, strict=True)
+        ]
+
+
+def test_a_reading_takes_what_its_reader_says_in_the_median_and_nothing_where_it_cannot_say() -> None:
+    reader = Remembered(Timed(0.25, math.nan, 9.0, 0.5, 4.0))
+    questions = ["a", "b", "c?", "d", "e"]
+    reader.answers([asked(question, OIL) for question in questions])
+    assert reader.milliseconds == 500, "of the three that brought an answer and are known"
+    unknown = Remembered(Timed(math.nan))
+    unknown.answers([asked("a", OIL)])
+    assert unknown.milliseconds is None
 
 
 def test_nothing_asked_is_nothing_read() -> None:

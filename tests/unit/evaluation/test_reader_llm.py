@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -68,8 +69,8 @@ def parts(user: str) -> tuple[str, list[str], str]:
     return question, passages, outside
 
 
-def answer(text: str, finish_reason: str = "stop") -> Answer:
-    return Answer(text, finish_reason, 10)
+def answer(text: str, finish_reason: str = "stop", seconds: float | None = None) -> Answer:
+    return Answer(text, finish_reason, 10, seconds=seconds)
 
 
 # -- the prompt -------------------------------------------------------------------------------------------------------
@@ -188,6 +189,12 @@ def test_what_is_no_answer_is_a_missing_one_with_its_reason(said: Any, kind: str
     assert (reply.text, reply.refused) == (None, False)
     assert reply.reason.partition(": ")[0] == kind
     assert reply.reason.partition(": ")[2]
+
+
+@pytest.mark.parametrize("text", ["450升", "资料中没有答案"])
+def test_a_reply_took_what_its_request_took(text: str) -> None:
+    assert read(answer(text, seconds=0.5), CODE, 120).seconds == 0.5
+    assert math.isnan(read(answer(text), CODE, 120).seconds or 0)
 
 
 def test_a_long_answer_counts_to_its_room() -> None:

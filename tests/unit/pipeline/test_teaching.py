@@ -402,11 +402,12 @@ def test_answers_are_whole_or_not_there(tmp_path: Path) -> None:
     assert stored.get("ab12") is None
     stored.put("ab12", {"text": "汉字 \ud800", "finish_reason": "stop", "tokens": 3, "model": "m"})
     found = stored.get("ab12")
-    assert found == {"text": "汉字 \ud800", "finish_reason": "stop", "tokens": 3}
+    assert found == {"text": "汉字 \ud800", "finish_reason": "stop", "tokens": 3, "seconds": None}
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["ab12.json"]
     remote = StoredAnswers(Workspace("memory://answers-test"))
-    remote.put("ab12", {"text": "3", "finish_reason": "stop", "tokens": 3})
-    assert remote.get("ab12") == {"text": "3", "finish_reason": "stop", "tokens": 3}
+    entry = {"text": "3", "finish_reason": "stop", "tokens": 3, "seconds": 0.25}
+    remote.put("ab12", entry)
+    assert remote.get("ab12") == entry
 
 
 def test_without_a_server_the_schedule_passes_it_by_and_the_command_says_what_to_set(world: World) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median
 from typing import Protocol
 
 Passages = Sequence[tuple[str, str]]
@@ -32,11 +34,14 @@ class Reply:
     which is a missing verdict and never a wrong one.
     refused: it says that the passages do not answer.
     reason: "KIND: WORDS" where text is None, such as "unavailable: status 503"; else "".
+    seconds: what the reading took, from a reader that has several at once, or had some before; nan where that is not
+    known. None: as long as it was waited for.
     """
 
     text: str | None
     refused: bool = False
     reason: str = ""
+    seconds: float | None = field(default=None, compare=False)
 
 
 class Reader(Protocol):
@@ -58,14 +63,14 @@ class Remembered:
     """A reader that reads the same passages for the same question once, whichever system shows them.
 
     asked: how often it was asked; read: how often it had to read; problems: replies without a text, by kind of reason,
-    each reading counted once; seconds: spent reading.
+    each reading counted once.
     """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._known: dict[tuple[str, tuple[tuple[str, str], ...]], Reply] = {}
         self.asked = self.read = 0
-        self.seconds = 0.0
+        self._seconds: list[float] = []
         self.problems: Counter[str] = Counter()
         self.reasons: dict[str, str] = {}
         """An example of each kind of problem, in words."""
@@ -76,8 +81,8 @@ class Remembered:
 
     @property
     def milliseconds(self) -> float | None:
-        """Mean time of one reading, as they come (an answer that a cache had counts, too); None before the first."""
-        return 1000 * self.seconds / self.read if self.read else None
+        """Median time of a reading that brought an answer; None where none was timed."""
+        return 1000 * median(self._seconds) if self._seconds else None
 
     def answers(self, asked: Sequence[Asked]) -> list[Reply]:
         """A reply to each, in their order. The inner reader gets all that is new in one batch."""
@@ -87,10 +92,13 @@ class Remembered:
         if new:
             started = time.perf_counter()
             replies = self._reader.answers(list(new.values()))
-            self.seconds += time.perf_counter() - started
+            share = (time.perf_counter() - started) / len(new)
             self.read += len(new)
             for key, reply in zip(new, replies, strict=True):
                 self._known[key] = reply
+                taken = share if reply.seconds is None else reply.seconds
+                if reply.text is not None and not math.isnan(taken):
+                    self._seconds.append(taken)
                 if reply.text is None:
                     note(self.problems, self.reasons, reply.reason)
         return [self._known[key] for key in keys]

@@ -19,6 +19,7 @@ therefore the majority; three different ones are settled by the middle one, not 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -141,9 +142,10 @@ def read(answer: Answer | NoAnswer, code: str, most: int) -> Reply:
         return Reply(None, reason="empty: the server sent an empty answer")
     if code in text:
         return Reply(None, reason="unreadable: the answer repeats the tags of the prompt")
+    seconds = math.nan if answer.seconds is None else answer.seconds
     if normalise(text) in _REFUSING:
-        return Reply(text, refused=True)
-    return Reply(within(text, most))
+        return Reply(text, refused=True, seconds=seconds)
+    return Reply(within(text, most), seconds=seconds)
 
 
 _REFUSING = frozenset(normalise(words) for words in REFUSALS.values())
