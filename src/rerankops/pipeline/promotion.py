@@ -90,6 +90,12 @@ def promote(context: Context, decision: Address, approval: Mapping[str, Any] | N
         actor = f"{approval['by']}, approving decision {decision}"
         reason = f"{approval['reason']} (approved); {reason}" if approval["reason"] else f"approved; {reason}"
     planned = read_plan(context, context.workspace.manifest(decision).inputs[0])
-    refuse_changed_gold(planned)
-    registry(context).promote(version, planned.champion_version, reason, actor=actor, key=decision)
+    registry(context).promote(
+        version,
+        planned.champion_version,
+        reason,
+        actor=actor,
+        key=decision,
+        check=lambda: refuse_changed_gold(planned),
+    )
     return {**registered, "promoted": True}

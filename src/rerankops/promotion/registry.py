@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -273,14 +273,15 @@ class Registry:
         actor: str,
         key: str = "",
         forced: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> Version:
         """Makes a version champion if the champion still is `expected_champion` (None: there is none yet).
 
         The old champion becomes `previous`. Promoting the champion again does nothing. key: names the request; one that
         was carried out before is not again, whoever is champion by now. forced: a person's decision against the gate's,
-        which the audit says.
-        Raises PromotionRefused when the champion is another one by now, or the version did not pass the gate, or was
-        turned down afterwards; ArtefactMissing when it is not registered.
+        which the audit says. check: looks once more, right before the move is written, and raises what forbids it.
+        Raises what `check` does, PromotionRefused when the champion is another one by now, or the version did not pass
+        the gate, or was turned down afterwards; ArtefactMissing when it is not registered.
         """
         wanted = self.version(number)
 
@@ -290,6 +291,7 @@ class Registry:
             self._refuse_if_changed(state.champion, expected_champion, f"version {number} was not promoted")
             if not forced:
                 self._refuse_unless_passed(wanted, state)
+            check()
             return state.next("promote", wanted.version, wanted.version, reason, actor, key, forced)
 
         self._succession.make(move)

@@ -207,6 +207,22 @@ def test_promotion_is_refused_when_the_champion_changed_meanwhile(registry: Regi
     assert aliases(registry) == {"champion": "2", "previous": "1", "challenger": "3"}
 
 
+def test_what_is_looked_at_last_can_still_forbid_a_promotion(registry: Registry, ranker: Path) -> None:
+    for number in (1, 2):
+        record(registry, ranker, f"decision {number}")
+    registry.promote("1", None, "first", actor="test")
+
+    def forbid() -> None:
+        raise PromotionRefused("the gold questions changed")
+
+    with pytest.raises(PromotionRefused, match="gold questions changed"):
+        registry.promote("2", "1", "second", actor="test", check=forbid)
+    assert [move["version"] for move in registry.audit()] == ["1"]
+    assert aliases(registry)["champion"] == "1"
+    assert registry.promote("2", "1", "second", actor="test", check=lambda: None).version == "2"
+    assert registry.promote("2", "1", "second", actor="test", check=forbid).version == "2", "nothing was left to forbid"
+
+
 def test_of_two_promotions_at_once_one_wins(registry: Registry, open_registry: Open, ranker: Path) -> None:
     recorded(registry, ranker, 3)
     registry.promote("1", None, "first", actor="test")
