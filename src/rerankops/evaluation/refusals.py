@@ -4,9 +4,10 @@ A ranker that puts a confident paragraph about another car first makes a reader 
 Two kinds of questions show that, and on both refusing is right:
 
 - gold questions that people marked unanswerable;
-- answerable gold questions whose answer was taken out of the candidates: the passages that gold names, and every other
-  one that holds an accepted answer. What then stands on top is what the ranker takes for the next best. An answer that
-  stands elsewhere in other words is still there; it is there for every system, and the comparison is paired.
+- answerable gold questions whose answer was taken out of the candidates before they are ranked: the passages that gold
+  names, and every other one that holds an accepted answer. What then stands on top is what the ranker takes for the
+  next best. An answer that stands elsewhere in other words is still there; it is there for every system, and the
+  comparison is paired.
 """
 
 from __future__ import annotations
@@ -66,28 +67,36 @@ def choose(
     return RefusalQuestions(questions, taken.select("question_id", "passage_id").unique().sort(pl.all()).to_arrow())
 
 
-def without(table: pa.Table, taken: pa.Table) -> pa.Table:
-    """Candidates, signals or a ranking (query_id, passage_id, …) less what was taken out. The rest keeps its order."""
-    gone = pl.DataFrame(taken).rename({"question_id": "query_id"})
-    kept = pl.DataFrame(table.select(["query_id", "passage_id"])).with_row_index("_row")
-    rows = kept.join(gone, on=["query_id", "passage_id"], how="anti", maintain_order="left")["_row"]
-    return table.take(pa.array(rows.to_numpy()))
+def left(asked: RefusalQuestions, table: pa.Table) -> pa.Table:
+    """What is there to rank: the rows of these questions in candidates or signals (query_id, passage_id, …), less what
+    was taken out. They keep their order."""
+    wanted = pl.DataFrame(asked.questions.select(["question_id"]))
+    kept = (
+        pl.DataFrame(table.select(["query_id", "passage_id"]))
+        .with_row_index("_row")
+        .join(wanted, left_on="query_id", right_on="question_id", how="semi", maintain_order="left")
+        .join(
+            pl.DataFrame(asked.taken),
+            left_on=["query_id", "passage_id"],
+            right_on=["question_id", "passage_id"],
+            how="anti",
+            maintain_order="left",
+        )
+    )
+    return table.take(pa.array(kept["_row"].to_numpy()))
 
 
 def refused(
-    asked: RefusalQuestions, ranking: pa.Table, passages: pa.Table, reader: Reader, top_k: int
+    questions: pa.Table, ranking: pa.Table, passages: pa.Table, reader: Reader, top_k: int
 ) -> NDArray[np.float64]:
-    """1 where the reader refuses, 0 where it answers, nan where no answer could be had; a value a question, in the
-    order of asked.questions.
+    """1 where the reader refuses, 0 where it answers, nan where no answer could be had; a value a question, in their
+    order.
 
-    ranking: query_id, passage_id, rank of these questions, with or without what was taken out: it is left out here.
+    questions: question_id, text, …. ranking: query_id, passage_id, rank of what is `left` to rank for them.
     """
-    questions = asked.questions.select(["question_id", "text"]).to_pylist()
-    wanted = pl.DataFrame(asked.questions.select(["question_id"]))
-    ranked = pl.DataFrame(without(ranking.select(["query_id", "passage_id", "rank"]), asked.taken)).join(
-        wanted, left_on="query_id", right_on="question_id", how="semi"
-    )
-    replies = ask(questions, first_passages(ranked, top_k), passages, reader)
+    ranked = pl.DataFrame(ranking.select(["query_id", "passage_id", "rank"]))
+    asked = questions.select(["question_id", "text"]).to_pylist()
+    replies = ask(asked, first_passages(ranked, top_k), passages, reader)
     return np.array([np.nan if reply.text is None else float(reply.refused) for reply in replies])
 
 

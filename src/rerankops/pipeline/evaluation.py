@@ -18,7 +18,7 @@ from rerankops.pipeline.incumbent import champion
 from rerankops.pipeline.judge import agreement_with_people, newest_check
 from rerankops.pipeline.queries import search
 from rerankops.pipeline.ranking import Rankings, asked_questions, read_rankings
-from rerankops.pipeline.reading import reading, unanswerable_questions
+from rerankops.pipeline.reading import reading
 from rerankops.pipeline.training import Plan, leaks, read_plan
 from rerankops.records import SYSTEMS, Candidate, GoldQuestion, Passage, PromotionDecision, Rule
 from rerankops.workspace import Address
@@ -76,9 +76,8 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
                 )
                 pq.write_table(measured[system], folder / f"{system}.parquet")
                 log.info("evaluate: %s read and judged", system)
-            reader_ms, refused = asked.reader.milliseconds, {}
-            if asked.reader.can_refuse:
-                refused = _refused(planned, rankings, gold, passages, asked.reader, folder)
+            reader_ms = asked.reader.milliseconds
+            refused = _refused(rankings, passages, asked.reader, settings.scoring.top_k, folder)
             asked.require_finished(settings.promotion.max_missing_share)
             read, problems = asked.reader.read, asked.problems()
         own, relevance = pa.table({"query_id": gold["question_id"]}), qrels(gold)
@@ -214,30 +213,16 @@ def read_refused(context: Context, evaluation: Address) -> dict[str, Any]:
     return {name: table[name].to_numpy() for name in SYSTEMS if name in table.column_names}
 
 
-def _refused(
-    planned: Plan, rankings: Rankings, gold: pa.Table, passages: pa.Table, reader: Reader, folder: Path
-) -> dict[str, Any]:
+def _refused(rankings: Rankings, passages: pa.Table, reader: Reader, top_k: int, folder: Path) -> dict[str, Any]:
     """Asks what cannot be answered, of every system, and keeps it in the folder; nothing when there is no such
-    question."""
-    from rerankops.evaluation import refusals
+    question, or the reader never refuses."""
+    from rerankops.evaluation.refusals import refused
 
-    settings, first = planned.context.settings, next(iter(rankings.gold.values()))
-    chosen = refusals.choose(
-        gold,
-        unanswerable_questions(planned.context, planned.gold),
-        first,
-        passages,
-        size=settings.evaluation.refusal_questions,
-        seed=settings.evaluation.seed,
-    )
-    if not chosen.questions.num_rows:
-        return {}
-    refused = {
-        system: refusals.refused(chosen, rows, passages, reader, settings.scoring.top_k)
-        for system, rows in rankings.gold.items()
-    }
-    pq.write_table(pa.table({"question_id": chosen.questions["question_id"], **refused}), folder / REFUSALS)
-    return refused
+    questions = rankings.refusal_questions
+    found = {system: refused(questions, rows, passages, reader, top_k) for system, rows in rankings.refusals.items()}
+    if found:
+        pq.write_table(pa.table({"question_id": questions["question_id"], **found}), folder / REFUSALS)
+    return found
 
 
 def _validated(planned: Plan) -> bool:

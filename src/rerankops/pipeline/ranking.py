@@ -7,6 +7,8 @@ A folder:
 | `SYSTEM.parquet`              | the gold candidates in the system's order (scoring.ranker.RANKED)                   |
 | `development/SYSTEM.parquet`  | the candidates of the judged development queries, likewise                          |
 | `development/qrels.parquet`   | what those were judged: question_id, passage_id, grade                              |
+| `refusals/SYSTEM.parquet`     | of a reader that can refuse: what it should refuse (evaluation.refusals), likewise   |
+| `refusals/questions.parquet`  | the questions of these (records.GoldQuestion)                                       |
 | `costs.json`                  | what each system costs, see pipeline.costs                                          |
 """
 
@@ -29,24 +31,28 @@ from rerankops.pipeline.costs import LEGS, Rehearsal
 from rerankops.pipeline.incumbent import Pool, cross_encoder_of, order, pool
 from rerankops.pipeline.reading import unanswerable_questions
 from rerankops.pipeline.training import Plan, judged_pool, labels, read_plan
-from rerankops.records import SYSTEMS, Candidate, GoldQuestion, TrainingGroup
+from rerankops.records import SYSTEMS, Candidate, GoldQuestion, Passage, TrainingGroup
 from rerankops.workspace import Address
 
 if TYPE_CHECKING:
     from rerankops.retrieval.encoder import Encoder
     from rerankops.scoring.ranker import Ranker
 
-DEVELOPMENT = "development"
+DEVELOPMENT, REFUSALS = "development", "refusals"
+QUESTIONS = "questions.parquet"
 
 
 @dataclass(frozen=True)
 class Rankings:
-    """What rank_gold_candidates made. gold, development: RANKED of each system, cheapest first. qrels: of the
-    development queries. costs: see pipeline.costs."""
+    """What rank_gold_candidates made. gold, development, refusals: RANKED of each system, cheapest first; no refusals
+    of a reader that never refuses. qrels: of the development queries. refusal_questions: records.GoldQuestion.
+    costs: see pipeline.costs."""
 
     gold: Mapping[str, pa.Table]
     development: Mapping[str, pa.Table]
     qrels: pa.Table
+    refusals: Mapping[str, pa.Table]
+    refusal_questions: pa.Table
     costs: Mapping[str, Mapping[str, float | None]]
 
 
@@ -66,6 +72,10 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
         development, qrels = _development(planned, contenders, encoder)
         (folder / DEVELOPMENT).mkdir()
         pq.write_table(qrels, folder / DEVELOPMENT / "qrels.parquet")
+        questions, reduced = _unanswered(planned, gold)
+        if reduced is not None:
+            (folder / REFUSALS).mkdir()
+            pq.write_table(questions, folder / REFUSALS / QUESTIONS)
         costs, pairs, scoring = {}, 0, 0.0
         rehearsal, legs = Rehearsal(here, planned.index, gold, encoder), workspace.manifest(candidates).counts
         for system, ranker in _systems(planned, contenders):
@@ -75,6 +85,8 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
             scoring += time.perf_counter() - started
             pq.write_table(ranking.rows, folder / f"{system}.parquet")
             pq.write_table(order(ranker, model, development).rows, folder / DEVELOPMENT / f"{system}.parquet")
+            if reduced is not None:
+                pq.write_table(order(ranker, model, reduced).rows, folder / REFUSALS / f"{system}.parquet")
             costs[system] = {
                 **{leg: legs.get(leg) for leg in LEGS},
                 **rehearsal.cost(ranker, model),
@@ -93,12 +105,19 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
 def read_rankings(context: Context, rankings: Address) -> Rankings:
     """What rank_gold_candidates made."""
     with context.workspace.local_folder(rankings) as folder:
-        names = [name for name in SYSTEMS if (folder / f"{name}.parquet").is_file()]
+
+        def of_systems(part: Path) -> dict[str, pa.Table]:
+            paths = {name: part / f"{name}.parquet" for name in SYSTEMS}
+            return {name: pq.read_table(path) for name, path in paths.items() if path.is_file()}
+
+        asked = folder / REFUSALS / QUESTIONS
         return Rankings(
-            {name: pq.read_table(folder / f"{name}.parquet") for name in names},
-            {name: pq.read_table(folder / DEVELOPMENT / f"{name}.parquet") for name in names},
-            pq.read_table(folder / DEVELOPMENT / "qrels.parquet"),
-            json.loads((folder / "costs.json").read_text(encoding="utf-8")),
+            gold=of_systems(folder),
+            development=of_systems(folder / DEVELOPMENT),
+            qrels=pq.read_table(folder / DEVELOPMENT / "qrels.parquet"),
+            refusals=of_systems(folder / REFUSALS),
+            refusal_questions=pq.read_table(asked) if asked.is_file() else GoldQuestion.empty(),
+            costs=json.loads((folder / "costs.json").read_text(encoding="utf-8")),
         )
 
 
@@ -162,6 +181,30 @@ def _as_it_comes(planned: Plan, model: str | None, fusion: Ranker, setting: str)
         cross_encoder=Path(path),
         max_length=settings.training.max_length,
     )
+
+
+def _unanswered(planned: Plan, gold: Pool) -> tuple[pa.Table, Pool | None]:
+    """The questions that a reader should refuse, and what is left to rank for them; None when the reader never refuses
+    or there is no such question."""
+    from rerankops.evaluation import refusals
+    from rerankops.evaluation.readers import may_refuse
+
+    workspace, settings = planned.context.workspace, planned.context.settings
+    if not may_refuse(settings.reader):
+        return GoldQuestion.empty(), None
+    chosen = refusals.choose(
+        workspace.read(planned.gold, GoldQuestion),
+        unanswerable_questions(planned.context, planned.gold),
+        gold.candidates,
+        workspace.read(planned.corpus, Passage),
+        size=settings.evaluation.refusal_questions,
+        seed=settings.evaluation.seed,
+    )
+    if not chosen.questions.num_rows:
+        return chosen.questions, None
+    candidates, signals = refusals.left(chosen, gold.candidates), refusals.left(chosen, gold.signals)
+    texts = {name: gold.texts[name] for name in chosen.questions["question_id"].to_pylist()}
+    return chosen.questions, Pool(candidates, signals, texts, gold.passages)
 
 
 def _development(planned: Plan, contenders: Address, encoder: Encoder) -> tuple[Pool, pa.Table]:

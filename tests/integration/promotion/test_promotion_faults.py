@@ -6,17 +6,59 @@ import random
 import shutil
 from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
-from promotion_trials import BASE, Trials, prepared
-from promotion_world import NEXT, World, write_lines
+from promotion_trials import BASE, DECIDED, Trials, prepared
+from promotion_world import NEXT, World, settings, write_lines
 
+from rerankops import config
 from rerankops.errors import ArtefactDamaged, DiskFull, PromotionRefused, ServerUnavailable
+from rerankops.pipeline.context import Context
+from rerankops.pipeline.evaluation import read_refused
+from rerankops.pipeline.ranking import read_rankings
+from rerankops.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
     with prepared(tmp_path_factory.mktemp("promotion")) as made:
         yield made
+
+
+# -- nothing happens
+
+
+def ranked(table: pa.Table) -> dict[str, dict[str, float]]:
+    """Scores by passage by query, best first."""
+    found: dict[str, dict[str, float]] = {}
+    for row in table.sort_by([("query_id", "ascending"), ("rank", "ascending")]).to_pylist():
+        found.setdefault(row["query_id"], {})[row["passage_id"]] = row["score"]
+    return found
+
+
+def test_what_a_reader_should_refuse_is_ranked_anew_without_its_answer(trials: Trials) -> None:
+    trials.restore(DECIDED)
+    here = Context(
+        config.load(environ={}, overrides=settings(trials.state, trials.llm)), Workspace(trials.state / "workspace")
+    )
+    _, _, evaluation = here.workspace.manifest(trials.decisions[NEXT]).inputs
+    found = read_rankings(here, here.workspace.manifest(evaluation).inputs[-1])
+    answered_by = {row["question_id"]: row["relevant_passage_ids"] for row in found.refusal_questions.to_pylist()}
+    assert len(answered_by) == here.settings.evaluation.refusal_questions
+    assert found.refusals.keys() == found.gold.keys()
+    depth = here.settings.scoring.cross_encoder_depth
+    for name, ranking in found.refusals.items():
+        whole, left = ranked(found.gold[name]), ranked(ranking)
+        assert left.keys() == answered_by.keys()
+        for question, rows in left.items():
+            taken = set(answered_by[question])
+            assert rows.keys() == whole[question].keys() - taken
+            if name == "challenger":
+                scores = list(rows.values())
+                assert scores[depth] == scores[depth - 1] - 1, "the cross-encoder read `depth` of what was left"
+    refused = read_refused(here, evaluation)
+    assert refused.keys() == found.gold.keys()
+    assert all(values.tolist() == [1.0] * len(answered_by) for values in refused.values())
 
 
 # -- kill -9

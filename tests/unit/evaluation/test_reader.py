@@ -119,6 +119,12 @@ def test_a_batch_gets_the_answers_that_each_question_gets_alone() -> None:
     assert not any(reply.refused for reply in together)
 
 
+@pytest.mark.parametrize("below", [None, 0.3])
+def test_whether_it_may_refuse_is_known_without_it(below: float | None) -> None:
+    chosen = config.load(environ={}, overrides={"reader": {"kind": "extractive", "refuse_below": below}}).reader
+    assert readers.may_refuse(chosen) == readers.configured(chosen).can_refuse == (below is not None)
+
+
 def test_it_never_refuses_unless_told_how_much_evidence_it_needs() -> None:
     assert not READER.can_refuse
     far = asked("天窗的颜色", OIL, NEWTON)

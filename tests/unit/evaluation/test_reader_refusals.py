@@ -81,14 +81,15 @@ def test_named_passages_and_all_that_hold_an_accepted_answer_are_taken_out() -> 
 def test_the_reader_is_asked_on_what_then_stands_on_top() -> None:
     reader = Watching()
     found = chosen()
-    values = refusals.refused(found, RANKING, PASSAGES, reader, 2)
+    ranking = refusals.left(found, RANKING)
+    values = refusals.refused(found.questions, ranking, PASSAGES, reader, 2)
     assert reader.shown["boot"] == [TEXTS["e3"][1], TEXTS["oil"][1]]
     assert reader.shown["roof"] == [TEXTS["oil"][1], TEXTS["e3"][1]]
     by_question = dict(zip(found.questions["question_id"].to_pylist(), values, strict=True))
     assert by_question["boot"] == 0.0, "another car's boot made it bold"
     assert by_question["roof"] == 0.0
     assert np.isnan(by_question["esp"]), "no answer could be had: neither"
-    timid = refusals.refused(found, RANKING, PASSAGES, reader, 1)
+    timid = refusals.refused(found.questions, ranking, PASSAGES, reader, 1)
     assert dict(zip(found.questions["question_id"].to_pylist(), timid, strict=True))["roof"] == 1.0
 
 
@@ -100,8 +101,8 @@ def test_a_ranking_that_puts_confident_nonsense_first_makes_a_reader_bolder() ->
         for question in ("boot", "esp", "roof")
         for rank, passage in enumerate(("care", "e3"), start=1)
     ]
-    timid = pa.Table.from_pylist(rows)
-    bold, careful = (np.mean(refusals.refused(found, table, PASSAGES, reader, 1)) for table in (RANKING, timid))
+    rankings = (refusals.left(found, RANKING), pa.Table.from_pylist(rows))
+    bold, careful = (np.mean(refusals.refused(found.questions, one, PASSAGES, reader, 1)) for one in rankings)
     assert bold < careful == 1.0
 
 
@@ -121,22 +122,24 @@ def test_the_sample_is_seeded_and_stays_when_gold_grows() -> None:
 
 def test_nothing_to_ask_is_an_empty_array() -> None:
     none = refusals.choose(GOLD, GoldQuestion.empty(), RANKING, PASSAGES, size=0, seed=1)
-    assert refusals.refused(none, RANKING, PASSAGES, Watching(), 2).shape == (0,)
+    assert refusals.left(none, RANKING).num_rows == 0
+    assert refusals.refused(none.questions, RANKING, PASSAGES, Watching(), 2).shape == (0,)
     assert refusals.summary(np.array([])) is None
 
 
-def test_without_leaves_order_and_columns_as_they_are() -> None:
+def test_what_is_left_keeps_its_order_and_columns() -> None:
     scored = RANKING.append_column("score", pa.array(np.arange(14.0)))
-    kept = refusals.without(scored, chosen().taken)
+    kept = refusals.left(chosen(), scored)
     assert kept.schema.equals(scored.schema)
-    assert kept["score"].to_pylist() == [2, 4, 5, 7, 8, 9, 10, 11, 12, 13]
-    assert refusals.without(scored, chosen(0).taken).equals(scored)
+    assert kept["score"].to_pylist() == [2, 4, 5, 7, 8, 11, 12, 13], "show was not chosen"
+    assert refusals.left(chosen(0), scored).equals(scored.slice(11))
 
 
 def test_a_question_whose_candidates_are_all_taken_is_a_refusal() -> None:
     only = RANKING.slice(0, 2)
     found = refusals.choose(GOLD, GoldQuestion.empty(), only, PASSAGES, size=5, seed=1)
-    assert refusals.refused(found, only, PASSAGES, Watching(), 2).tolist() == [1.0, 1.0]
+    ranking = refusals.left(found, only)
+    assert refusals.refused(found.questions, ranking, PASSAGES, Watching(), 2).tolist() == [1.0, 1.0]
 
 
 def test_the_summary_counts_what_was_not_heard_apart() -> None:

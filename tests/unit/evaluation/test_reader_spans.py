@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForQuestionA
 from rerankops import config
 from rerankops.config import ReaderSettings
 from rerankops.errors import ModelUnavailable, SettingsError
-from rerankops.evaluation.readers import Asked, Reply, SpanReader
+from rerankops.evaluation.readers import Asked, Reply, SpanReader, may_refuse
 from rerankops.evaluation.readers.spans import best_span
 from rerankops.retrieval.models import resolve
 
@@ -167,6 +167,7 @@ def test_without_a_threshold_it_never_refuses_and_with_a_high_one_always(folder:
     questions = [asked(question, text) for question, text, _ in (example(rng) for _ in range(20))]
     never, always = SpanReader(settings(folder, null_threshold=None)), SpanReader(settings(folder, null_threshold=1e6))
     assert (never.can_refuse, always.can_refuse) == (False, True)
+    assert (may_refuse(never.settings), may_refuse(always.settings)) == (False, True)
     assert not any(reply.refused for reply in never.answers(questions))
     assert all(reply.text for reply in never.answers(questions))
     assert always.answers(questions) == [Reply("", refused=True)] * 20

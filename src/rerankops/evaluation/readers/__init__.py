@@ -28,6 +28,7 @@ __all__ = [
     "SpanReader",
     "configured",
     "identity",
+    "may_refuse",
 ]
 
 
@@ -46,6 +47,15 @@ def configured(settings: ReaderSettings, client: Client | None = None) -> Reader
             "setting reader.kind is llm, but no language model is configured; set llm.url and llm.model"
         )
     return LlmReader(client, settings)
+
+
+def may_refuse(settings: ReaderSettings) -> bool:
+    """What `can_refuse` of the configured reader is, without loading it."""
+    return {
+        "extractive": settings.refuse_below is not None,
+        "model": settings.model.null_threshold is not None,
+        "llm": LlmReader.can_refuse,
+    }[settings.kind]
 
 
 def identity(settings: ReaderSettings, llm: LlmSettings) -> dict[str, Any]:
