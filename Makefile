@@ -24,7 +24,7 @@ unit: $(VENV)/dev.done  ## the fast tests alone
 	$(BIN)/pytest tests/unit
 
 campaign: $(VENV)/dev.done  ## nodes that die and networks that spoil, again and again: about half an hour
-	$(BIN)/pytest -m campaign
+	$(BIN)/pytest -m campaign -s
 
 lint: $(VENV)/dev.done  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

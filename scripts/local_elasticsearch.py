@@ -257,7 +257,7 @@ class Node:
         with contextlib.suppress(ProcessLookupError):  # it died at once; wait_ready says so
             self.process = processes.identify(self._child.pid)
 
-    def wait_ready(self, *, nodes: int | None = None, timeout: float = 120.0) -> None:
+    def wait_ready(self, *, nodes: int | None = None, timeout: float = 300.0) -> None:
         """Until it knows of no primary shard that is missing and, when given, of that many nodes. Raises
         ElasticsearchError with the end of the log when that does not come."""
         deadline = time.monotonic() + timeout

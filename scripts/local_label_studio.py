@@ -230,7 +230,7 @@ class Server:
         staged.write_text(json.dumps(credentials, indent=2) + "\n", encoding="utf-8")
         staged.replace(self.folder / "credentials.json")
 
-    def start(self, *, timeout: float = 180.0) -> None:
+    def start(self, *, timeout: float = 300.0) -> None:
         """Starts it and waits until it is ready; does nothing when it runs. Raises LabelStudioError."""
         if self.running:
             return

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _PROC = Path("/proc")
+_DEATH = 20.0
+"""Seconds that what was killed may take to be gone: on a busy machine it has to be given its turn to die."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def stop(leaders: Iterable[Process], *, grace: float, patience: float = 5.0) -> 
         _send(known, signal.SIGTERM)
         if not wait(patience):
             _send(known, signal.SIGKILL)
-            wait(patience)
+            wait(max(patience, _DEATH))
     return pressed, left()
 
 

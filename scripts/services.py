@@ -5,18 +5,28 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import itertools
+import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 LOG_TAIL = 25
+_LOWEST, _HIGHEST = 10_000, 65_000
+_GIVEN_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct ports of 127.0.0.1 that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
+    """Distinct ports of 127.0.0.1 that nobody listens on now, and that the system gives to nobody who asks for any: a
+    server may take seconds, or a restart, to come to its own."""
+    given_out = range(32_768, 65_536)
+    if _GIVEN_OUT.exists():
+        low, high = map(int, _GIVEN_OUT.read_text(encoding="utf-8").split())
+        given_out = range(low, high + 1)
+    every = [port for port in range(_LOWEST, _HIGHEST) if port not in given_out] or [*range(_LOWEST, _HIGHEST)]
+    random.SystemRandom().shuffle(every)  # not by a seed that another process has as well
+    free = (port for port in every if not is_busy(port))
+    return list(itertools.islice(free, count))
 
 
 def is_busy(port: int) -> bool:

@@ -47,6 +47,8 @@ AIRFLOW_PARTS = {
 STOP_GRACE = 15.0
 """Seconds for running tasks to end. Airflow 3.3.2's LocalExecutor often uses them up without need: asked to stop soon
 after a task, it hands out one "no more work" too few (a worker that took another's is not counted) and waits on."""
+_PATIENCE = 30.0
+"""Seconds that a part may take to say that it is healthy; a machine that is busy is not a part that is ill."""
 
 
 class StackError(Exception):
@@ -374,7 +376,7 @@ def _check_alive(children: Mapping[str, subprocess.Popen[bytes]], paths: Paths) 
 
 def _get(url: str) -> httpx.Response | None:
     try:
-        answer = httpx.get(url, timeout=5, trust_env=False)
+        answer = httpx.get(url, timeout=_PATIENCE, trust_env=False)
     except httpx.HTTPError:
         return None
     return answer if answer.is_success else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from types import ModuleType
 
 import httpx
 import pytest
+from local_stack import free_port
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 READY_WITHIN = 400.0
@@ -51,8 +51,7 @@ def script() -> ModuleType:
 def llm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlmServer]:
     local = script()
     log = tmp_path_factory.mktemp("llm") / "server.log"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     try:
         folder = local.prepare()
         command = local.command(folder, port)
@@ -74,7 +73,7 @@ def _wait(server: LlmServer, log: Path) -> None:
         if server.process.poll() is not None:
             pytest.fail(f"the language model server ended: {log.read_text()[-2000:]}", pytrace=False)
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(server.url.removesuffix("/v1") + "/health", timeout=5).status_code == 200:
+            if httpx.get(server.url.removesuffix("/v1") + "/health", timeout=30).status_code == 200:
                 return
         time.sleep(0.3)
     pytest.fail(f"the language model server was not ready: {log.read_text()[-2000:]}", pytrace=False)

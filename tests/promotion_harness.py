@@ -23,6 +23,8 @@ from typing import Any
 
 from promotion_jobs import PHASES
 
+PATIENCE = 400.0
+"""Seconds that a job may take, or a phase of it to begin, on a machine that is busy."""
 PROGRAM = Path(__file__).with_name("promotion_jobs.py")
 
 
@@ -74,12 +76,16 @@ class Child:
     def over(self) -> bool:
         return bool(select.select([self.handle], [], [], 0)[0])
 
+    def told(self, name: str) -> bool:
+        """Whether it told of this."""
+        return any(event == name for event, _ in self.events)
+
     @property
     def phase(self) -> str | None:
         """The last of PHASES that it told."""
         return next((name for name, _ in reversed(self.events) if name in PHASES), None)
 
-    def answer(self, seconds: float = 120) -> Any:
+    def answer(self, seconds: float = PATIENCE) -> Any:
         """What the job returned. Raises what it raised (as the class of that name in rerankops.errors, else as
         RuntimeError), Died, or TimeoutError."""
         self.listen(seconds, until=lambda: self.over)
@@ -162,4 +168,4 @@ class Nursery:
             child.close()
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(PATIENCE)

@@ -135,6 +135,7 @@ def promote(
     from rerankops.pipeline import promotion
     from rerankops.pipeline.incumbent import champion
 
+    tell_of("log_param")
     here = opened(state, llm, registry)
     champion(here)  # what takes a second the first time is not what is raced
     _wait_for(gate)
@@ -260,6 +261,19 @@ def watch(die: tuple[int, str] | None) -> list[str]:
         if name.startswith(("create_", "log_", "set_", "delete_", "update_", "copy_", "link_", "finalize_")):
             setattr(MlflowClient, name, watched(name, getattr(MlflowClient, name)))
     return calls
+
+
+def tell_of(name: str) -> None:
+    """Tells of every call of a method of MLflow's client, by its name. `log_param` writes a move to the ledger."""
+    from mlflow import MlflowClient
+
+    method = getattr(MlflowClient, name)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        _announce(name)
+        return method(*arguments, **named)
+
+    setattr(MlflowClient, name, call)
 
 
 def _phase_of(method: str) -> str:

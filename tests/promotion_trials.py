@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from promotion_harness import Child, Nursery
+from promotion_harness import PATIENCE, Child, Nursery
 from promotion_jobs import PHASES
 from promotion_standing import Standing, comparable, follows, standing
 from promotion_world import NEXT, OTHER, World
@@ -131,17 +131,17 @@ class Trials:
             def begun() -> bool:
                 return [name for name, _ in child.events].count(phase) > number
 
-            if child.listen(60, until=begun):
+            if child.listen(PATIENCE, until=begun):
                 child.listen(offset)
 
         self._trial([when])
 
     def killed_by_call(self, number: int, side: str) -> None:
         """One trial, killed before or after a call that writes to MLflow."""
-        self._trial([lambda child: child.listen(60, until=lambda: child.over)], die=[number, side])
+        self._trial([lambda child: child.listen(PATIENCE, until=lambda: child.over)], die=[number, side])
 
     def _after(self, child: Child, seconds: float) -> None:
-        if child.listen(60, until=lambda: bool(child.events)):
+        if child.listen(PATIENCE, until=lambda: bool(child.events)):
             child.listen(max(0.0, self._begin(child) + seconds - time.monotonic()))
 
     @staticmethod
@@ -159,6 +159,8 @@ class Trials:
             with self.retraining(die=die) as child:
                 death(child)
                 cut = child.kill() if die is None else not child.result.exists()
+            if self.server:
+                self.server.quiet()
             if not cut:
                 self.tally.too_late += 1
                 break
@@ -222,7 +224,7 @@ class Trials:
 
     def rollback_killed_by_call(self, number: int, side: str) -> bool:
         """Killed before or after a call that writes to MLflow. False when it was over before."""
-        return self._rollback_killed(lambda child: child.listen(60, until=lambda: child.over), die=[number, side])
+        return self._rollback_killed(lambda child: child.listen(PATIENCE, until=lambda: child.over), die=[number, side])
 
     def rollback_killed_at(self, share: float) -> bool:
         """Killed after such a share of an undisturbed one's time. False when it was over before."""
@@ -252,7 +254,7 @@ class Trials:
         promoted."""
         before = self.standing()
         with self.retraining(pause=[phase, str(self.state / "go on")]) as child:
-            assert child.listen(120, until=lambda: any(name == phase for name, _ in child.events))
+            assert child.listen(PATIENCE, until=lambda: child.told(phase))
             change()
             (self.state / "go on").touch()
             return self._failed(child, before)
@@ -337,14 +339,16 @@ class Trials:
         assert follows(found["audit"]) == champion
         assert [move["action"] for move in found["audit"]] == ["promote", "promote"]
 
-    def race_with_rollback(self, later: float = 0.0) -> str:
+    def race_with_rollback(self, later: float = 0.0, *, once: str = "") -> str:
         """A promotion against the champion and a rollback of it at the same moment, or the rollback so many seconds
-        later, since a promotion takes longer to come to the point. Returns who came first."""
+        later, since a promotion takes longer to come to the point; `once` it tells of this (log_param: it writes its
+        move). Returns who came first."""
         self.restore(ROLLED_BACK)
         before = self.standing()
         outcomes = self._at_once(
             {"promotion": ("promote", {"decision": self.decisions[OTHER]}), "rollback": ("roll_back", {})},
             later={"rollback": later},
+            once=once,
         )
         assert not isinstance(outcomes["rollback"], Exception), outcomes
         now = self._check_standing(before)
@@ -360,9 +364,10 @@ class Trials:
         return "promotion"
 
     def _at_once(
-        self, jobs: dict[str, tuple[str, dict[str, Any]]], later: Mapping[str, float] | None = None
+        self, jobs: dict[str, tuple[str, dict[str, Any]]], later: Mapping[str, float] | None = None, once: str = ""
     ) -> dict[str, Any]:
-        """What each job came to when all were let go at the same moment, or so many seconds later."""
+        """What each job came to when all were let go at the same moment, or so many seconds later. once: what the other
+        job has to tell before that."""
         late, outcomes = later or {}, dict[str, Any]()
         gates = {name: self.state / (f"go-{name}" if name in late else "go") for name in jobs}
         with ExitStack() as alive:
@@ -373,8 +378,11 @@ class Trials:
                 for name, (job, arguments) in jobs.items()
             }
             for child in children.values():
-                assert child.listen(60, until=lambda child=child: any(name == "ready" for name, _ in child.events))
+                assert child.listen(PATIENCE, until=lambda child=child: child.told("ready"))
             for name in sorted(jobs, key=lambda name: late.get(name, 0.0)):
+                if once and name in late:
+                    (first,) = (child for other, child in children.items() if other not in late)
+                    assert first.listen(PATIENCE, until=lambda first=first: first.told(once) or first.over)
                 time.sleep(late.get(name, 0.0))
                 gates[name].touch()
             for name, child in children.items():

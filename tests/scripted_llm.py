@@ -7,6 +7,7 @@ of a request (see `Asked`) that returns a `Reply`; it runs in the server's threa
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
@@ -80,7 +81,7 @@ class ScriptedLlm:
         self.requests: list[Asked] = []
         self.times: list[float] = []
         self.most_at_once = 0
-        self._at_once = 0
+        self._at_once = self._connected = 0
         self._lock = threading.Lock()
         place = self
 
@@ -129,6 +130,16 @@ class ScriptedLlm:
         class Server(ThreadingHTTPServer):
             request_queue_size = 128
 
+            def process_request(self, request: Any, client_address: Any) -> None:
+                with place._lock:
+                    place._connected += 1
+                super().process_request(request, client_address)
+
+            def shutdown_request(self, request: Any) -> None:
+                super().shutdown_request(request)
+                with place._lock:
+                    place._connected -= 1
+
             def handle_error(self, request: Any, client_address: Any) -> None:
                 if not isinstance(sys.exc_info()[1], ConnectionError):  # else the client is gone, or was killed
                     super().handle_error(request, client_address)
@@ -137,6 +148,17 @@ class ScriptedLlm:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
+
+    def quiet(self, seconds: float = 60) -> None:
+        """Waits until nobody is connected any more: then what a client sent right before it was killed is in `requests`
+        as well."""
+        with socket.create_connection(self._server.server_address[:2], timeout=seconds) as last:
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)  # it ends when it was taken in, so whoever came earlier is counted
+        deadline = time.monotonic() + seconds
+        while self._connected:
+            assert time.monotonic() < deadline, f"{self._connected} clients are still connected"
+            time.sleep(0.005)
 
     def close(self) -> None:
         self._server.shutdown()

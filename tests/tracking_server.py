@@ -30,7 +30,7 @@ from local_stack import free_port
 from moto.server import ThreadedMotoServer
 from postgres_server import Server as Postgres
 
-READY_WITHIN = 120.0
+READY_WITHIN = 400.0
 _SHARED = pytest.StashKey["TrackingServer"]()
 
 
@@ -116,7 +116,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+            if httpx.get(f"{url}/health", timeout=30).status_code == 200:
                 return
         except httpx.HTTPError:
             pass

@@ -435,7 +435,7 @@ def test_parsing_loads_no_heavy_module(dag_folder: Path, airflow_variables: dict
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr
     before, found = json.loads(done.stdout.splitlines()[-1])

@@ -28,7 +28,7 @@ def run(project: Path, root: Path, *arguments: str, **settings: str) -> subproce
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
 
 

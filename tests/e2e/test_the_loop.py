@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from local_stack import PROJECT, Running, run_over_rest
+from local_stack import PROJECT, Running, answered, run_over_rest
 
 from rerankops.demo import runner
 from rerankops.demo.dags import DagFailed, Dags
@@ -200,20 +200,19 @@ def test_a_scheduler_runs_the_retraining_that_its_form_asks_for(again: Again, de
     running = Running.on_free_ports(demo.root, "--dags", str(PROJECT / "dags"), "--plugins", str(PROJECT / "plugins"))
     registered = versions(demo)
     dags.close()
-    started = running.stack("up")
     try:
+        started = running.stack("up")
         assert started.returncode == 0, started.stdout + started.stderr
         with running.airflow() as client:
             asked = {"epochs": None, "learning_rate": None, "seed": None, "again": None}
-            run, state = run_over_rest(client, "retrain_reranker", asked, seconds=300)
-            value = client.get(f"{run}/taskInstances/decide/xcomEntries/return_value").json()["value"]
-            refused = client.post(
-                "/api/v2/dags/retrain_reranker/dagRuns", json={"logical_date": None, "conf": {"epochs": 0}}
-            )
+            run, state = run_over_rest(client, "retrain_reranker", asked, seconds=900)
+            told = answered(client, "GET", f"{run}/taskInstances/decide/xcomEntries/return_value", seconds=60)
+            wrong = {"logical_date": None, "conf": {"epochs": 0}}
+            refused = answered(client, "POST", "/api/v2/dags/retrain_reranker/dagRuns", json=wrong, seconds=60)
     finally:
         stopped = running.stack("down")
     assert state == "success"
-    assert value == again.second.decision
+    assert told.json()["value"] == again.second.decision
     assert refused.status_code == 400
     assert stopped.returncode == 0
     assert versions(demo) == registered

@@ -47,7 +47,7 @@ def only(demo: runner.Demo, dags: Dags) -> runner.Round:
 
 @pytest.fixture
 def client(demo: runner.Demo) -> Iterator[Elasticsearch]:
-    with Elasticsearch(runner.node_url(demo)) as client:
+    with Elasticsearch(runner.node_url(demo), request_timeout=60) as client:
         yield client
 
 

@@ -6,6 +6,8 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from rerankops.files import as_json_lines, write_whole
 
 
@@ -20,6 +22,22 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
     assert [file.name for file in tmp_path.iterdir()] == ["gold.jsonl"]
 
 
+def test_two_that_write_a_file_at_once_do_not_take_each_other_s_half_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace = tmp_path / "gold.jsonl", Path.replace
+
+    def after_another(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        write_whole(path, "another")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", after_another)
+    write_whole(path, "one")
+    assert path.read_text() == "one"
+    assert [file.name for file in tmp_path.iterdir()] == ["gold.jsonl"]
+
+
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -27,6 +45,6 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: seen.append(pipe.read_text()))
     reader.start()
     write_whole(pipe, "ladder")
-    reader.join(10)
+    reader.join(60)
     assert seen == ["ladder"]
     assert pipe.is_fifo()

@@ -263,11 +263,11 @@ def _publish(root: str, barrier: Any, number: int) -> None:
 
     def build(folder: Path) -> None:
         (folder / "who").write_text(str(number))
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=120)
 
     for round_ in range(5):
         workspace.publish_folder("models", build, step="train", settings={"round": round_})
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=120)
 
 
 def test_two_processes_publish_the_same_address_at_once(local: Workspace) -> None:
@@ -277,7 +277,7 @@ def test_two_processes_publish_the_same_address_at_once(local: Workspace) -> Non
     for process in both:
         process.start()
     for process in both:
-        process.join(timeout=30)
+        process.join(timeout=300)
     assert [process.exitcode for process in both] == [0, 0]
     assert len(objects(local)) == 5
     for folder in objects(local):
@@ -329,7 +329,7 @@ def _die_at_every_point(parent: Path) -> None:
 def test_a_kill_at_any_point_leaves_no_half_artefact_and_a_second_try_works(tmp_path: Path) -> None:
     process = clean_processes().Process(target=_die_at_every_point, args=(tmp_path,))
     process.start()
-    process.join(timeout=60)
+    process.join(timeout=300)
     assert process.exitcode == 0
     roots = sorted(tmp_path.iterdir(), key=lambda root: int(root.name))
     assert len(roots) > 20

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -130,16 +130,21 @@ def node(demo: Demo, tell: Tell) -> Iterator[None]:
         yield
         return
     tell("start an Elasticsearch node (the first time it is built)")
-    with socket.socket() as probe:
-        free = probe.connect_ex(("127.0.0.1", _PORT)) != 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", _PORT if free else 0))
-        port = probe.getsockname()[1]
-    _elasticsearch(demo, "start", "--port", str(port))
+    _elasticsearch(demo, "start", "--port", str(_port()))
     try:
         yield
     finally:
         _elasticsearch(demo, "stop")
+
+
+def _port() -> int:
+    """_PORT, or any other when somebody listens there."""
+    for wanted in (_PORT, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that a node has just left is free
+            probe.bind(("127.0.0.1", wanted))
+            return int(probe.getsockname()[1])
+    raise SettingsError("no port of 127.0.0.1 is free for Elasticsearch")
 
 
 def _elasticsearch(demo: Demo, *arguments: str, check: bool = True) -> bool:

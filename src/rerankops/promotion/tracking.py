@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ QUIET = {
 }
 _OURS: dict[str, str] = {}
 """What this process put into its environment. A variable that somebody else set is left alone."""
+_SETTING = threading.Lock()
+"""Else of two threads one takes for a user's own what the other has half set, and it stays."""
 _REFUSALS = {
     "BAD_REQUEST", "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED", "INVALID_PARAMETER_VALUE",
     "INVALID_STATE", "NOT_IMPLEMENTED", "PERMISSION_DENIED", "UNAUTHENTICATED",
@@ -196,6 +199,7 @@ class Tracking:
 
 
 def _set(variables: dict[str, str]) -> None:
-    for name, value in variables.items():
-        if os.environ.get(name) in {None, _OURS.get(name)}:
-            os.environ[name] = _OURS[name] = value
+    with _SETTING:
+        for name, value in variables.items():
+            if os.environ.get(name) in {None, _OURS.get(name)}:
+                os.environ[name] = _OURS[name] = value

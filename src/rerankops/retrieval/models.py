@@ -82,8 +82,12 @@ def _converted(folder: Path, name: str) -> Path:
         save_file(
             {key: value.contiguous() for key, value in weights.items()}, staging / "model.safetensors", {"format": "pt"}
         )
-        if not target.exists():
+        try:
             staging.rename(target)
+        except OSError:
+            # Another process was faster; its weights are the same.
+            if not (target / "model.safetensors").is_file():
+                raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target

@@ -28,6 +28,7 @@ from transformers import TrainerCallback
 
 from rerankops.config import TrainingSettings
 from rerankops.errors import InputError, SettingsError
+from rerankops.files import write_whole
 from rerankops.records import TrainingGroup
 from rerankops.scoring import cross_encoder
 from rerankops.scoring.maxsim import MaxSimTransformer
@@ -207,10 +208,19 @@ def _precision(settings: TrainingSettings, device: torch.device) -> str:
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest one that was written whole: trainer_state.json is what the library writes last."""
-    found = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    """The newest one that was written whole: trainer_state.json, to its end, is what the library writes last."""
+    found = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
     whole = [path for path in found if re.fullmatch(r"checkpoint-\d+", path.name)]
     return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    """Not what a process left that was killed as it wrote it."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 def _device_name(device: torch.device) -> str:
@@ -223,7 +233,7 @@ def _publish(model: CrossEncoder, job: TrainingJob, result: TrainingResult, grou
     model.save_pretrained(str(output), create_model_card=False)
     (output / "README.md").write_text(card(job, result, groups), encoding="utf-8")
     log = {"job": json.loads(job.to_json()), "result": asdict(result)}
-    (output / LOG).write_text(json.dumps(log, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(output / LOG, json.dumps(log, indent=2, ensure_ascii=False) + "\n")  # where it is, training is done
 
 
 _HEADS = {

@@ -126,17 +126,20 @@ def load_serve_and_search_through(url: str, world: World, kind: str, *, share: f
 
 
 class Watching(Cluster):
-    """Calls back as the n-th request to load is on its way."""
+    """Calls back as the n-th request to load is on its way, and lets no later one go before it is `over`."""
 
-    def __init__(self, settings: Settings, at: int, then: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, at: int, then: Callable[[], None], over: threading.Event) -> None:
         super().__init__(Connection.configured(settings.elasticsearch, {}), settings.elasticsearch)
-        self.at, self.then, self.loads = at, then, 0
+        self.at, self.then, self.over, self.loads, self._counting = at, then, over, 0, threading.Lock()
 
     def ask(self, doing: str, request: Callable[[], Any], **more: Any) -> Any:
-        if doing.startswith("load index"):
-            self.loads += 1
-            if self.loads == self.at:
-                self.then()
+        with self._counting:
+            self.loads += doing.startswith("load index")
+            number = self.loads
+        if doing.startswith("load index") and number == self.at:
+            self.then()
+        elif number >= self.at:
+            assert self.over.wait(300)
         return super().ask(doing, request, **more)
 
 
@@ -146,7 +149,7 @@ def load_through_deaths(node: Node, world: World, deaths: list[int]) -> None:
     undisturbed load leaves."""
     with fresh_alias(node.url) as alias:
         impatient = settings_of(node.url, alias, retries=1, **SMALL_REQUESTS)
-        patient = settings_of(node.url, alias, retries=400, max_backoff=0.3, **SMALL_REQUESTS)
+        patient = settings_of(node.url, alias, retries=4000, max_backoff=0.3, **SMALL_REQUESTS)
         with cluster_of(impatient) as cluster:
             old, index = (version(cluster, impatient, name) for name in ("old", "new"))
             old.prepare(world.passages, world.vectors)
@@ -156,13 +159,16 @@ def load_through_deaths(node: Node, world: World, deaths: list[int]) -> None:
                 outlasts = number == len(deaths)
                 settings = patient if outlasts else impatient
 
-                def die(outlasts: bool = outlasts) -> None:
+                dead = threading.Event()
+
+                def die(outlasts: bool = outlasts, dead: threading.Event = dead) -> None:
                     node.kill()
+                    dead.set()
                     if outlasts:
                         node.start()
 
                 dying = threading.Thread(target=die)  # beside the request, which may be half done
-                with Watching(settings, at, dying.start) as watching:
+                with Watching(settings, at, dying.start, dead) as watching:
                     loading = version(watching, settings, "new")
                     try:
                         loading.prepare(world.passages, world.vectors)
@@ -197,8 +203,8 @@ def search_through_a_death(nodes: Nodes, world: World, victim: int) -> int:
         bare = settings_of(nodes.urls, alias, shards=3, replicas=0, **common | {"retries": 1})
         world.load(safe, "safe")
         world.load(bare, "bare")
-        with Elasticsearch(nodes.url) as client:
-            client.cluster.health(index=f"{alias}-safe", wait_for_status="green", timeout="30s")
+        with Elasticsearch(nodes.url, request_timeout=60) as client:
+            client.cluster.health(index=f"{alias}-safe", wait_for_status="green", timeout="50s")
         expected, alone = world.ask(safe, f"{alias}-safe"), world.ask(bare, f"{alias}-bare")
         assert (dict(expected.failures), dict(alone.failures)) == ({}, {})
         answers: list[Legs] = []
@@ -227,7 +233,7 @@ def search_through_a_death(nodes: Nodes, world: World, victim: int) -> int:
         return sum(len(legs.failures) for legs in answers)
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
+def until(true: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come"

@@ -24,7 +24,7 @@ def settings_of(hosts: str | list[str], alias: str = "none", **more: Any) -> Set
     """Retrieval on these servers: no replicas, short pauses. more: of the section elasticsearch, or `retrieval`, a
     section itself."""
     retrieval = {"backend": "elasticsearch", **more.pop("retrieval", {})}
-    patience = {"retries": 3, "max_backoff": 0.05, "request_timeout": 20}
+    patience = {"retries": 3, "max_backoff": 0.05, "request_timeout": 60}
     own = {"hosts": [hosts] if isinstance(hosts, str) else hosts, "alias": alias, "replicas": 0, **patience, **more}
     return load(environ={}, overrides={"elasticsearch": own, "retrieval": retrieval})
 
@@ -56,6 +56,6 @@ def fresh_alias(url: str) -> Iterator[str]:
     """An alias whose indexes are deleted at the end."""
     alias = new_alias()
     yield alias
-    with Elasticsearch(url) as client:
+    with Elasticsearch(url, request_timeout=60) as client:
         for name in names(client, alias):
             client.indices.delete(index=name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from elasticsearch_node import running, script
-from faults import World, load_serve_and_search_through, load_through_deaths, search_through_a_death
+from faults import World, load_serve_and_search_through, load_through_deaths, search_through_a_death, until
 from indexes import cluster_of, fresh_alias, settings_of, version
 from proxies import FAULTS, FaultyProxy
 from retrieval_contract import VECTORS, manual, numbered
@@ -63,7 +63,7 @@ def listener(how: str) -> Iterator[tuple[int, list[int]]]:
             connection.close()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("scheme", "how"), [("http", "mute"), ("http", "hangs up"), ("https", "hangs up")])
 def test_a_server_that_never_answers_is_given_up_after_the_tries_set(scheme: str, how: str) -> None:
     """A handshake that breaks off is no certificate that is not trusted: the server may be back in a moment."""
@@ -75,10 +75,11 @@ def test_a_server_that_never_answers_is_given_up_after_the_tries_set(scheme: str
         ):
             _ = cluster.version
         assert "\n" not in str(told.value)
+        until(lambda: len(met) >= 1 + RETRIES)  # the last one was given up, and may not have been taken yet
         assert len(met) == 1 + RETRIES
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_nobody_at_the_port_is_told_after_the_tries_set() -> None:
     [port] = script().free_ports(1)
     settings, said = settings_of(f"http://127.0.0.1:{port}", retries=RETRIES), r"Connection refused; is it running and"
@@ -86,7 +87,7 @@ def test_nobody_at_the_port_is_told_after_the_tries_set() -> None:
         version(cluster, settings, "a").prepare(manual(), VECTORS)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_a_server_that_stays_busy_is_not_stormed(elasticsearch_url: str) -> None:
     """However much there is to load or to ask, the requests in flight use up their tries, and no others are begun."""
     passages, vectors = numbered(130)

@@ -33,7 +33,7 @@ def alias(elasticsearch_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def client(elasticsearch_url: str) -> Iterator[Elasticsearch]:
-    with Elasticsearch(elasticsearch_url) as client:
+    with Elasticsearch(elasticsearch_url, request_timeout=60) as client:
         yield client
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from elasticsearch import Elasticsearch, helpers
 from elasticsearch_node import GIVEN, SCRIPTS, script
+
+from rerankops.demo import runner
 
 PROJECT = SCRIPTS.parent
 
@@ -28,7 +31,7 @@ def servers_of(folder: Path) -> list[int]:
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *map(str, arguments)]
     own = {**os.environ, **environment}
-    return subprocess.run(command, cwd=PROJECT, env=own, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, cwd=PROJECT, env=own, capture_output=True, text=True, timeout=400)
 
 
 def terms(client: Elasticsearch, analyzer: str, text: str) -> list[str]:
@@ -45,7 +48,7 @@ def terms(client: Elasticsearch, analyzer: str, text: str) -> list[str]:
     ],
 )
 def test_the_analyzers_of_a_full_distribution_are_there(elasticsearch_url, analyzer, text, expected):
-    with Elasticsearch(elasticsearch_url) as client:
+    with Elasticsearch(elasticsearch_url, request_timeout=60) as client:
         assert terms(client, analyzer, text) == expected
 
 
@@ -91,7 +94,7 @@ def test_start_crash_start_stop(tmp_path):
         assert (folder / "state.json").read_text() == state
         assert command(tmp_path, "status").returncode == 0
 
-        with Elasticsearch(node["url"], request_timeout=30) as client:
+        with Elasticsearch(node["url"], request_timeout=60) as client:
             client.indices.create(index="crash", settings={"number_of_replicas": 0})
             helpers.bulk(client, ({"_index": "crash", "_id": n, "text": "kept"} for n in range(50)))
             cluster = script().Cluster.load(folder)
@@ -117,19 +120,32 @@ def command(root: Path, name: str, *options: str) -> subprocess.CompletedProcess
 
 def test_three_nodes_are_one_cluster_and_answer_without_one_of_them(three_nodes):
     first, second, third = three_nodes.nodes
-    with Elasticsearch(three_nodes.urls, request_timeout=30) as client:
-        health = client.cluster.health(wait_for_status="green")
+    with Elasticsearch(three_nodes.urls, request_timeout=60) as client:
+        health = client.cluster.health(wait_for_status="green", timeout="50s")
         assert (health["number_of_nodes"], health["timed_out"]) == (3, False)
         client.indices.create(index="shared", settings={"number_of_shards": 3, "number_of_replicas": 1})
         helpers.bulk(client, ({"_index": "shared", "_id": n, "text": "kept"} for n in range(60)), refresh=True)
-        client.cluster.health(index="shared", wait_for_status="green")
+        client.cluster.health(index="shared", wait_for_status="green", timeout="50s")
     third.kill()
     for survivor in (first, second):
         survivor.wait_ready(nodes=2)
-        with Elasticsearch(survivor.url, request_timeout=30) as client:
+        with Elasticsearch(survivor.url, request_timeout=60) as client:
             assert client.count(index="shared")["count"] == 60
     third.start()
     third.wait_ready(nodes=3)
-    with Elasticsearch(third.url, request_timeout=30) as client:
-        assert client.cluster.health(wait_for_status="green", timeout="30s")["status"] == "green"
+    with Elasticsearch(third.url, request_timeout=60) as client:
+        assert client.cluster.health(wait_for_status="green", timeout="50s")["status"] == "green"
         assert client.count(index="shared")["count"] == 60
+
+
+def test_the_demo_takes_its_port_again_as_soon_as_its_node_has_left_it_and_another_while_somebody_is_there(monkeypatch):
+    [wanted] = script().free_ports(1)
+    monkeypatch.setattr(runner, "_PORT", wanted)
+    with socket.create_server(("127.0.0.1", wanted)) as node:
+        client = socket.create_connection(("127.0.0.1", wanted))
+        there, _ = node.accept()
+        assert runner._port() != wanted
+        there.close()  # the node hangs up first, as when it is stopped, so its end of the connection lingers
+        client.recv(1)
+        client.close()
+    assert runner._port() == wanted

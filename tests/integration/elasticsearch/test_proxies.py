@@ -18,7 +18,7 @@ INDEX = f"test-proxies-{uuid.uuid4().hex}"
 
 @pytest.fixture(scope="module")
 def client(elasticsearch_url: str) -> Iterator[Elasticsearch]:
-    with Elasticsearch(elasticsearch_url) as client:
+    with Elasticsearch(elasticsearch_url, request_timeout=60) as client:
         client.indices.create(index=INDEX, settings={"number_of_replicas": 0})
         for number in range(20):
             client.index(index=INDEX, id=str(number), document={"text": f"passage {number}"})
@@ -33,7 +33,7 @@ def url(client: Elasticsearch, elasticsearch_url: str) -> str:
 
 
 def impatient(proxy: Proxy, **more: object) -> Elasticsearch:
-    return Elasticsearch(proxy.url, max_retries=0, **more)
+    return Elasticsearch(proxy.url, max_retries=0, request_timeout=60, **more)
 
 
 # -- TLS and logins ---------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def test_the_certificate_passes_pythons_strict_verification(tls):
     context = ssl.create_default_context(cafile=tls.ca)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     for host in ("127.0.0.1", "localhost"):
-        connection = http.client.HTTPSConnection(host, urlsplit(tls.url).port, context=context, timeout=10)
+        connection = http.client.HTTPSConnection(host, urlsplit(tls.url).port, context=context, timeout=60)
         connection.request("GET", "/_cluster/health", headers={"Authorization": f"ApiKey {tls.api_key}"})
         assert connection.getresponse().status == http.HTTPStatus.OK
         connection.close()
@@ -159,7 +159,10 @@ def test_a_target_that_is_gone_is_a_bad_gateway():
 
 def test_a_client_that_retries_gets_everything_through(client, url):
     network = FaultyProxy(url, share=0.3, seed=5, kinds=["429", "503", "cut before", "cut inside"])
-    with network as proxy, Elasticsearch(proxy.url, retry_on_status=[429, 503], max_retries=20) as patient:
+    with (
+        network as proxy,
+        Elasticsearch(proxy.url, retry_on_status=[429, 503], max_retries=20, request_timeout=60) as patient,
+    ):
         actions = ({"_index": INDEX, "_id": f"r{n}", "text": "again"} for n in range(60))
         helpers.bulk(patient, actions, chunk_size=2)
         patient.indices.refresh(index=INDEX)
@@ -169,7 +172,7 @@ def test_a_client_that_retries_gets_everything_through(client, url):
 
 
 def ask(port, method, path, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         headers = {"Content-Type": "application/x-ndjson"} if body else {}
         connection.request(method, path, body, headers)

@@ -275,7 +275,7 @@ def test_an_index_that_somebody_else_made_is_refused(alias: str, elasticsearch_u
     settings, name = settings_of(elasticsearch_url, alias, retries=RETRIES), f"{alias}-theirs"
     vector = {"type": "dense_vector", "dims": 8, "index": True, "similarity": "cosine"}
     mappings = {"properties": {"title": {"type": "text"}, "text": {"type": "text"}, "vector": vector}}
-    with Elasticsearch(elasticsearch_url) as client:
+    with Elasticsearch(elasticsearch_url, request_timeout=60) as client:
         client.indices.create(index=name, mappings=mappings)
         try:
             document = {"title": "机油", "text": "机油容量", "vector": VECTORS[0].tolist()}
@@ -298,7 +298,7 @@ def test_a_mapping_that_conflicts_is_refused_after_a_look(watched: Watched, alia
 
 def test_a_closed_index_is_refused_with_how_to_open_it(watched: Watched, alias: str, elasticsearch_url: str) -> None:
     settings = settings_of(watched.url, alias, retries=RETRIES)
-    with Elasticsearch(elasticsearch_url) as client, cluster_of(settings) as cluster:
+    with Elasticsearch(elasticsearch_url, request_timeout=60) as client, cluster_of(settings) as cluster:
         client.indices.close(index=f"{alias}-a")
         try:
             for name in (alias, f"{alias}-a"):

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from elasticsearch import Elasticsearch
+from faults import until
 from indexes import cluster_of, fresh_alias, names, settings_of, version
 from numpy.typing import NDArray
 from proxies import FaultyProxy
@@ -266,17 +267,22 @@ def test_the_alias_is_moved_in_one_step(
     done, counts = threading.Event(), list[int]()
 
     def ask() -> None:
-        with Elasticsearch(elasticsearch_url) as asking:
+        with Elasticsearch(elasticsearch_url, request_timeout=60) as asking:
             while not done.is_set():
                 counts.append(asking.count(index=alias)["count"])  # a moment without alias would be a 404
 
     with_answers = threading.Thread(target=ask)
     with_answers.start()
-    for index in (five, three) * 4:
-        assert index.serve() == []
-        assert index.served() == [index.name]
-    done.set()
-    with_answers.join()
+    try:
+        for index in (five, three) * 4:
+            assert index.serve() == []
+            assert index.served() == [index.name]
+            seen = len(counts)
+            until(lambda seen=seen: len(counts) >= seen + 2 or not with_answers.is_alive())  # one of them began now
+            assert with_answers.is_alive(), "a count was refused"
+    finally:
+        done.set()
+        with_answers.join()
     assert set(counts) == {3, 5}
 
 

@@ -349,26 +349,30 @@ def test_other_candidates_and_readers_are_pointed_out(here: Context, ranker: Pat
 # -- in time ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_rollback_by_command_takes_no_more_than_ten_seconds(here: Context, ranker: Path) -> None:
-    """Of a core's time, so that a busy machine makes no difference; three to four are usual, most of it imports."""
+def test_a_rollback_by_command_costs_little_more_than_importing_mlflow(here: Context, ranker: Path) -> None:
+    """Somebody waits for it. In seconds of a core against those of the import, so that neither a slow machine nor a
+    busy one makes a difference; 4.3 against 4.0 were seen."""
     questions = gold(here, "one")
     for number, name in enumerate(("a", "b"), start=1):
         register(here, ranker, decided(here, name, questions, {}))
         registry(here).promote(str(number), str(number - 1) if number > 1 else None, "better", actor="gate")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-m", "rerankops.cli", "models", "rollback", "--reason", "users complain", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    stores = ("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store")
+    imported, least = of_a_core("-c", f"import {', '.join(stores)}")
+    assert imported.returncode == 0, imported.stderr
+    done, seconds = of_a_core("-m", "rerankops.cli", "models", "rollback", "--reason", "users complain", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["version"] == "1"
     assert done.stderr == ""
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert seconds <= 10, f"{seconds:.1f} s"
+    assert seconds <= 2.5 * least
+
+
+def of_a_core(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    """What Python came to, and the seconds that it worked."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_rolling_back_loads_nothing_that_only_deciding_needs() -> None:

@@ -67,9 +67,9 @@ def registry(proxy: FailingProxy, tmp_path: Path, request: pytest.FixtureRequest
     return behind(proxy.url, tmp_path, request.node.name)
 
 
-def behind(url: str, folder: Path, name: str, request_timeout: int = 30) -> Registry:
+def behind(url: str, folder: Path, name: str, request_timeout: int = 60) -> Registry:
     lock = folder / "registry.lock"
-    return Registry(url, name, "rerankops", lock, request_timeout=request_timeout, transfer_timeout=30, retries=0)
+    return Registry(url, name, "rerankops", lock, request_timeout=request_timeout, transfer_timeout=60, retries=0)
 
 
 def aliases(registry: Registry) -> dict[str, str]:
@@ -196,7 +196,8 @@ def test_a_move_that_arrives_after_another_one_is_void(registry: Registry, proxy
     import httpx
 
     (command, path, headers, body) = held[0]
-    late = httpx.request(command, proxy.url + path, headers={"Content-Type": headers["Content-Type"]}, content=body)
+    kind = {"Content-Type": headers["Content-Type"]}
+    late = httpx.request(command, proxy.url + path, headers=kind, content=body, timeout=60)
     assert late.status_code == 400
     assert registry.champion().version == "3"
     assert [move["champion"] for move in registry.audit()] == ["1", "3"]
@@ -207,7 +208,7 @@ def test_a_retry_within_patience_is_not_noticed(
 ) -> None:
     proxy.heal()
     champions(behind(proxy.url, tmp_path, request.node.name), ranker, 2)
-    patient = Registry(proxy.url, request.node.name, "rerankops", tmp_path / "lock", request_timeout=5, retries=2)
+    patient = Registry(proxy.url, request.node.name, "rerankops", tmp_path / "lock", request_timeout=60, retries=2)
     count = 0
 
     def every_third(handler: _Handler, body: bytes) -> None:

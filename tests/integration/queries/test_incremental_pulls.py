@@ -87,7 +87,7 @@ class Table(Source):
 
 class Index(Source):
     def __init__(self, url: str, log_settings: LogSettings, **changes: object) -> None:
-        self.client, self.name = Elasticsearch(url), f"pulls-{uuid4().hex[:12]}"
+        self.client, self.name = Elasticsearch(url, request_timeout=60), f"pulls-{uuid4().hex[:12]}"
         self.settings = log_settings("elasticsearch", self.name, hosts=(url,), **changes)
         self.client.indices.create(
             index=self.name,
@@ -286,7 +286,7 @@ def test_a_pull_that_is_killed_before_it_is_stored_counts_for_nothing(
     }
     for name, value in log["fields"].items():
         environment[f"RERANKOPS__QUERY_LOG__FIELDS__{name.upper()}"] = json.dumps(value)
-    done = subprocess.run([sys.executable, "-c", KILLED], env={**os.environ, **environment}, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED], env={**os.environ, **environment}, timeout=400, check=False)
     assert done.returncode == -signal.SIGKILL
     puller.deal_with(puller.pull())
     assert Counter(puller.dealt_with) == {f"{letter}{n}": 1 for letter in "ab" for n in range(20)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from local_stack import Running, free_port, run_over_rest
+from local_stack import Running, answered, free_port, run_over_rest
 
 DAG = """
 import os
@@ -23,6 +23,7 @@ def greet():
 
 greet()
 """
+pytestmark = pytest.mark.timeout(1200)  # Airflow starts, on a machine that may be busy
 
 
 def processes_in(root: Path) -> list[str]:
@@ -46,8 +47,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (root / "dags" / "greet.py").write_text(DAG)
     (root / ".rerankops" / "demo.env").write_text("RERANKOPS__SOURCES__CORPUS=/somewhere/corpus.jsonl\n")
     one = Running.on_free_ports(root)
-    started = one.stack("up")
     try:
+        started = one.stack("up")
         assert started.returncode == 0, started.stdout + started.stderr
         yield one
     finally:
@@ -56,10 +57,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def test_a_run_triggered_over_rest_succeeds_with_the_demos_environment(running: Running) -> None:
     with running.airflow() as client:
-        run, state = run_over_rest(client, "greet", {}, seconds=60)
+        run, state = run_over_rest(client, "greet", {}, seconds=300)
         assert state == "success"
-        value = client.get(f"{run}/taskInstances/say/xcomEntries/return_value").json()["value"]
-        pools = {pool["name"]: pool["slots"] for pool in client.get("/api/v2/pools").json()["pools"]}
+        said = answered(client, "GET", f"{run}/taskInstances/say/xcomEntries/return_value", seconds=60)
+        value = said.json()["value"]
+        there = answered(client, "GET", "/api/v2/pools", seconds=60).json()["pools"]
+        pools = {pool["name"]: pool["slots"] for pool in there}
     said = value if isinstance(value, dict) else json.loads(value)
     assert said == {
         "RERANKOPS_CONFIG": "demo",

@@ -148,7 +148,7 @@ def connect(scripted_llm: ScriptedLlm, monkeypatch: pytest.MonkeyPatch) -> Conne
     monkeypatch.setattr("rerankops.llm.client._FIRST_PAUSE", 0.01)
 
     def connect() -> tuple[LlmReader, LlmJudge]:
-        llm = {"url": scripted_llm.url, "model": "m", "timeout": 5, "retries": 0, "concurrency": 2}
+        llm = {"url": scripted_llm.url, "model": "m", "timeout": 60, "retries": 0, "concurrency": 2}
         tree = config.load(environ={}, overrides={"llm": llm, "reader": {"kind": "llm"}, "judge": {"kind": "llm"}})
         return LlmReader(Client(tree.llm, environ={}), tree.reader), LlmJudge(Client(tree.llm, environ={}), tree.judge)
 

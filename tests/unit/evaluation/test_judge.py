@@ -49,7 +49,7 @@ def connect(scripted_llm: ScriptedLlm, monkeypatch: pytest.MonkeyPatch) -> Conne
     monkeypatch.setattr("rerankops.llm.client._FIRST_PAUSE", 0.01)
 
     def connect(*, llm: dict[str, Any] | None = None, cache: Any = None, **judge: Any) -> LlmJudge:
-        values = {"url": scripted_llm.url, "model": "m", "timeout": 5, "retries": 0, "concurrency": 2, **(llm or {})}
+        values = {"url": scripted_llm.url, "model": "m", "timeout": 60, "retries": 0, "concurrency": 2, **(llm or {})}
         client = Client(config.load(environ={}, overrides={"llm": values}).llm, cache=cache, environ={})
         return LlmJudge(client, settings(**judge))
 
@@ -239,7 +239,7 @@ def test_a_judge_that_is_away_or_garbled_gives_no_verdict_and_never_a_wrong_one(
     scripted_llm: ScriptedLlm, connect: Connect, reply: Response, kind: str
 ) -> None:
     scripted_llm.script = lambda request: reply
-    judge = connect(llm={"timeout": 0.5})
+    judge = connect(llm={"timeout": 0.5} if reply.delay else {})
     found = judge.verdicts([Given("多大", ("450L",), "450升"), PARAPHRASE, Given("多大", ("450L",), "320升")])
     assert found[0] == Verdict(True, "containment")
     assert [(one.correct, one.judged_by) for one in found[1:]] == [(None, None)] * 2

@@ -34,7 +34,7 @@ class World:
     def __init__(self, folder: Path, server: ScriptedLlm) -> None:
         self.folder, self.server, self.workspace = folder, server, Workspace(folder / "workspace")
         self.tree: dict[str, Any] = {
-            "llm": {"url": server.url, "model": "m", "retries": 0, "timeout": 5, "concurrency": 1},
+            "llm": {"url": server.url, "model": "m", "retries": 0, "timeout": 60, "concurrency": 1},
             "reader": {"kind": "llm"},
             "judge": {"kind": "llm"},
             "evaluation": {"bootstrap_samples": 200},

