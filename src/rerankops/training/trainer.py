@@ -46,7 +46,8 @@ def train(job: TrainingJob, output: Path, *, checkpoints: Path) -> TrainingResul
     """Train the job's model and leave it in `output` with README.md and, last of all, training_log.json.
 
     checkpoints: what a former attempt left there is continued from; it is removed at the end. The model kept is the
-    checkpoint with the best NDCG@10 on the dev groups.
+    checkpoint with the best NDCG@10 on the dev groups. Under torchrun (RANK, LOCAL_RANK, WORLD_SIZE) the processes
+    share every step, each with a batch of its own, and the first one writes.
     Raises InputError when a split is empty, ModelUnavailable, SettingsError.
     """
     settings, began = job.settings, time.monotonic()
@@ -58,13 +59,15 @@ def train(job: TrainingJob, output: Path, *, checkpoints: Path) -> TrainingResul
         )
 
     transformers.set_seed(settings.seed)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # what `cuda` is from here on
     model = cross_encoder.load(
         job.base_model, max_length=settings.max_length, device=settings.device, head=settings.head
     )
     head = _head(model, job.base_model)
     loss = named(settings.loss)
     rows = _rows(train_groups, loss, model)
-    data = formats.dataset(rows, checkpoints / "data", "train")
+    data = formats.dataset(rows, checkpoints / "data", f"train-{os.environ.get('RANK', '0')}")
     if head == "maxsim" and loss.form == "pointwise":
         _centre(model, rows)
     evaluator = DevGroupsEvaluator(dev_groups, batch_size=EVALUATION_BATCH)
@@ -125,6 +128,7 @@ def train(job: TrainingJob, output: Path, *, checkpoints: Path) -> TrainingResul
         resumed_from=int(resume.name.split("-")[-1]) if resume else None,
         history=tuple(trainer.state.log_history),
     )
+    trainer.accelerator.wait_for_everyone()  # the others may still be reading the best checkpoint
     if trainer.is_world_process_zero():
         _publish(model, job, result, groups, output)
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -140,6 +144,14 @@ class _Trainer(CrossEncoderTrainer):  # type: ignore[misc]
     def _load_best_model(self) -> None:
         """Unlike the library's, an error here is an error."""
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def override_model_in_loss(self, loss: Any, model: Any) -> Any:
+        """The library gives the losses DistributedDataParallel to call. That looks for what came of its forward in
+        dicts alone; the scores are in a BatchEncoding, so it would take every parameter for unused and fail."""
+        if model is not self.model and not hasattr(model, "preprocess"):
+            prepared = self.model.preprocess
+            model.preprocess = lambda *args, **kwargs: dict(prepared(*args, **kwargs))
+        return super().override_model_in_loss(loss, model)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         return None

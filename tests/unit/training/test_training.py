@@ -73,6 +73,18 @@ def test_a_trained_model_loads_and_tells_where_it_came_from(job, tmp_path):
     assert (model / LOG).stat().st_mtime_ns == before  # done is done
 
 
+def test_processes_that_train_together_make_one_model(job, tmp_path):
+    """As torchrun has them, one a GPU; here they share a processor."""
+    work = tmp_path / "work"
+    result = run_in_subprocess(job, work, processes=2)
+    assert result.steps == result.pairs // (2 * job.settings.batch_size)
+    assert result.after["dev_ndcg@10"] >= result.before["dev_ndcg@10"]
+    assert not (work / CHECKPOINTS).exists()
+    untrained = CrossEncoderScorer(job.base_model, max_length=32, batch_size=4, device="cpu").logits(PAIRS)
+    trained = CrossEncoderScorer(result.model, max_length=32, batch_size=4, device="cpu").logits(PAIRS)
+    assert trained != pytest.approx(untrained, abs=1e-3)
+
+
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_end(job, tmp_path):
     long = with_settings(job, epochs=6)
     work = tmp_path / "work"
@@ -168,28 +180,37 @@ def test_how_a_training_ended_is_told_apart(code, log, kind, words, tmp_path):
         raise error
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_the_training_does_not_outlive_the_task_that_started_it(how, job, tmp_path):
+@pytest.mark.parametrize(("how", "processes"), [(signal.SIGTERM, 1), (signal.SIGKILL, 2)])
+def test_the_training_does_not_outlive_the_task_that_started_it(how, processes, job, tmp_path):
     code = (
         "import signal, sys\nfrom pathlib import Path\n"
         "from rerankops.training.process import TrainingJob, run_in_subprocess\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
         f"here = Path({str(tmp_path)!r})\n"
-        "run_in_subprocess(TrainingJob.from_json((here / 'asked.json').read_text()), here / 'work')"
+        "job = TrainingJob.from_json((here / 'asked.json').read_text())\n"
+        f"run_in_subprocess(job, here / 'work', processes={processes})"
     )
     (tmp_path / "asked.json").write_text(with_settings(job, epochs=500).to_json())
     parent = subprocess.Popen([sys.executable, "-c", code])
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    deadline = time.monotonic() + 300
-    while not (found := children.read_text().split()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    family = wait_for(lambda: children(parent.pid))
+    if processes > 1:
+        family += wait_for(lambda: children(family[0]))
     parent.send_signal(how)
     parent.wait()
+    wait_for(lambda: not any(map(runs, family)))
+
+
+def wait_for(look):
+    """What it finds."""
     deadline = time.monotonic() + 300
-    while runs(int(found[0])):
-        assert time.monotonic() < deadline, "the training is still there"
-        time.sleep(0.05)
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def runs(pid: int) -> bool:
