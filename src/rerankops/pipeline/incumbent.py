@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from rerankops.retrieval.encoder import Encoder
     from rerankops.scoring.cross_encoder import CrossEncoderScorer
     from rerankops.scoring.ranker import Ranker
+
+
+_DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,11 @@ class Incumbent:
 
 
 def registry(context: Context) -> Registry:
-    """The MLflow registry that the settings name; without a tracking URI, SQLite beside the workspace."""
+    """The MLflow registry that the settings name; without a tracking URI, SQLite beside the workspace.
+
+    A tracking server says itself where artefacts go. With a database alone MLflow would put them into `mlruns` of
+    whatever folder it runs in, which for a task of Airflow is anybody's guess: they go beside the workspace.
+    """
     from rerankops.promotion.registry import Registry
 
     settings = context.settings.registry
@@ -65,12 +73,13 @@ def registry(context: Context) -> Registry:
     if uri is None:
         folder.mkdir(parents=True, exist_ok=True)
         uri = f"sqlite:///{folder / 'mlflow.db'}"
+    is_database = urlsplit(uri).scheme.partition("+")[0] in _DATABASES
     return Registry(
         tracking_uri=uri,
         model_name=settings.model_name,
         experiment=settings.experiment,
         lock_path=folder / "registry.lock",
-        artifact_root=None if settings.tracking_uri else folder / "artifacts",
+        artifact_root=folder / "artifacts" if is_database else None,
         request_timeout=settings.request_timeout,
         transfer_timeout=settings.transfer_timeout,
         retries=settings.retries,

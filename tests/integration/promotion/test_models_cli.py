@@ -346,6 +346,22 @@ def test_other_candidates_and_readers_are_pointed_out(here: Context, ranker: Pat
     assert {row["metric"] for row in found["paired"]["differences"]} == {"hit@1"}
 
 
+# -- artefacts -------------------------------------------------------------------------------------------------------
+
+
+def test_artefacts_of_a_database_lie_beside_the_workspace_wherever_it_runs(
+    here: Context, ranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    number = register(here, ranker, decided(here, "one", gold(here, "one"), {}))
+    book = registry(here)
+    uri = book._client.get_run(book.version(number).run_id).info.artifact_uri
+    assert uri.startswith((tmp_path / "mlflow" / "artifacts").as_uri())
+    assert book.fetch(number).is_relative_to(tmp_path / "mlflow")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 # -- in time ---------------------------------------------------------------------------------------------------------
 
 
