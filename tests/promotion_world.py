@@ -187,9 +187,9 @@ def prepare(context: Any, folder: Path, world: World) -> None:
     take_in(context, "human", context.workspace.publish(Judgment, judged, step="adjudicate"))
 
 
-def contenders(context: Any, folder: Path, world: World, again: str) -> None:
-    """The first half of a retraining. The cross-encoder is not trained but given, at the address of a trained one, so
-    that the steps after it, and `flows.retrain`, find it there."""
+def contenders(context: Any, folder: Path, world: World, again: str) -> tuple[str, str]:
+    """The first half of a retraining; returns plan and contenders. The cross-encoder is not trained but given, at the
+    address of a trained one, so that the steps after it, and `flows.retrain`, find it there."""
     from rerankops.pipeline import training
 
     plan = training.plan_retraining(again=again, context=context)
@@ -205,4 +205,4 @@ def contenders(context: Any, folder: Path, world: World, again: str) -> None:
         return {}
 
     model = context.workspace.publish_folder("cross_encoders", build, step="train_cross_encoder", inputs=[plan, groups])
-    training.fit_rankers(plan, candidates, groups, model, context=context)
+    return plan, training.fit_rankers(plan, candidates, groups, model, context=context)

@@ -30,8 +30,8 @@ VERDICTS = ("careless", "watch", "fine", "unknown")
 """On annotators: careless with certainty, rather careless than not, neither, too few answers to tell."""
 RULE_VERDICTS = ("passed", "failed", "cannot tell", "unknown", "not gated")
 """Of a rule of the gate: as asked, against what was asked, too few questions to tell, not measured, told only."""
-SYSTEMS = ("retrieval_only", "tuned_fusion", "base", "champion", "challenger")
-"""Rows of the ladder, cheapest first."""
+SYSTEMS = ("retrieval_only", "tuned_fusion", "base", "champion", "challenger", "teacher")
+"""Rows of the ladder, cheapest first; the teacher is compared and never promoted."""
 
 
 def field(name: str, kind: pa.DataType, about: str, *, null: bool = False) -> pa.Field:

@@ -31,7 +31,7 @@ from rerankops.pipeline.costs import LEGS, Rehearsal
 from rerankops.pipeline.incumbent import Pool, cross_encoder_of, order, pool
 from rerankops.pipeline.reading import unanswerable_questions
 from rerankops.pipeline.training import Plan, judged_pool, labels, read_plan
-from rerankops.records import SYSTEMS, Candidate, GoldQuestion, Passage, TrainingGroup
+from rerankops.records import Candidate, GoldQuestion, Passage, TrainingGroup
 from rerankops.workspace import Address
 
 if TYPE_CHECKING:
@@ -105,19 +105,19 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
 def read_rankings(context: Context, rankings: Address) -> Rankings:
     """What rank_gold_candidates made."""
     with context.workspace.local_folder(rankings) as folder:
+        costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
 
         def of_systems(part: Path) -> dict[str, pa.Table]:
-            paths = {name: part / f"{name}.parquet" for name in SYSTEMS}
-            return {name: pq.read_table(path) for name, path in paths.items() if path.is_file()}
+            return {name: pq.read_table(part / f"{name}.parquet") for name in costs}
 
         asked = folder / REFUSALS / QUESTIONS
         return Rankings(
             gold=of_systems(folder),
             development=of_systems(folder / DEVELOPMENT),
             qrels=pq.read_table(folder / DEVELOPMENT / "qrels.parquet"),
-            refusals=of_systems(folder / REFUSALS),
+            refusals=of_systems(folder / REFUSALS) if asked.is_file() else {},
             refusal_questions=pq.read_table(asked) if asked.is_file() else GoldQuestion.empty(),
-            costs=json.loads((folder / "costs.json").read_text(encoding="utf-8")),
+            costs=costs,
         )
 
 
