@@ -37,6 +37,10 @@ class ModelUnavailable(RerankopsError):
     """Model weights can neither be found locally nor fetched."""
 
 
+class NotFinite(RerankopsError):
+    """A logit, a signal, a weight or a loss is nan or infinite; nothing can be ranked or learnt with it."""
+
+
 class GoldLeak(RerankopsError):
     """A gold question, or a near-duplicate of one, is about to enter training data."""
 

@@ -184,6 +184,7 @@ def with_logits(model: CrossEncoderScorer, pool: Pool, rows: np.ndarray[Any, np.
 def incumbent_ranking(context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str]) -> Incumbent:
     """Candidates as the incumbent orders them. texts: query_id to text, of every query that has candidates."""
     from rerankops.retrieval.encoder import Encoder
+    from rerankops.scoring import finite
     from rerankops.scoring.ranker import rank_by
 
     current = champion(context)
@@ -191,4 +192,5 @@ def incumbent_ranking(context: Context, index: Address, candidates: pa.Table, te
         return Incumbent(rank_by(candidates), None)
     log.info("ordered by the champion, version %s", current.version)
     found = pool(context, index, candidates, texts, encoder=Encoder(context.settings.encoder))
-    return Incumbent(rank_with(context, current.ranker_address, found).rows, int(current.version))
+    with finite.of(f"champion, version {current.version}"):
+        return Incumbent(rank_with(context, current.ranker_address, found).rows, int(current.version))

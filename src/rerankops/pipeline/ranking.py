@@ -64,6 +64,7 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
 
     def build(folder: Path) -> Mapping[str, float]:
         from rerankops.retrieval.encoder import Encoder
+        from rerankops.scoring import finite
 
         workspace, here = context.workspace, planned.context
         table = workspace.read(candidates, Candidate)
@@ -79,19 +80,20 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
         costs, pairs, scoring = {}, 0, 0.0
         rehearsal, legs = Rehearsal(here, planned.index, gold, encoder), workspace.manifest(candidates).counts
         for system, ranker in _systems(planned, contenders):
-            model = cross_encoder_of(here, ranker) if ranker else None
-            started = time.perf_counter()
-            ranking = order(ranker, model, gold)
-            scoring += time.perf_counter() - started
-            pq.write_table(ranking.rows, folder / f"{system}.parquet")
-            pq.write_table(order(ranker, model, development).rows, folder / DEVELOPMENT / f"{system}.parquet")
-            if reduced is not None:
-                pq.write_table(order(ranker, model, reduced).rows, folder / REFUSALS / f"{system}.parquet")
-            costs[system] = {
-                **{leg: legs.get(leg) for leg in LEGS},
-                **rehearsal.cost(ranker, model),
-                "pairs_per_query": round(ranking.pairs_scored / max(1, len(gold.texts)), 2),
-            }
+            with finite.of(system):
+                model = cross_encoder_of(here, ranker) if ranker else None
+                started = time.perf_counter()
+                ranking = order(ranker, model, gold)
+                scoring += time.perf_counter() - started
+                pq.write_table(ranking.rows, folder / f"{system}.parquet")
+                pq.write_table(order(ranker, model, development).rows, folder / DEVELOPMENT / f"{system}.parquet")
+                if reduced is not None:
+                    pq.write_table(order(ranker, model, reduced).rows, folder / REFUSALS / f"{system}.parquet")
+                costs[system] = {
+                    **{leg: legs.get(leg) for leg in LEGS},
+                    **rehearsal.cost(ranker, model),
+                    "pairs_per_query": round(ranking.pairs_scored / max(1, len(gold.texts)), 2),
+                }
             pairs += ranking.pairs_scored
             log.info("rank_gold_candidates: %s done, %s", system, costs[system])
         (folder / "costs.json").write_text(json.dumps(costs, indent=1) + "\n", encoding="utf-8")

@@ -241,7 +241,7 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
     settings = planned.context.settings
 
     def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
-        from rerankops.scoring import blend
+        from rerankops.scoring import blend, finite
         from rerankops.scoring.ranker import Ranker
         from rerankops.training.groups import of_people
 
@@ -260,7 +260,8 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
         with workspace.local_folder(model) as trained:
             length = settings.training.max_length
             cross_encoder = scorer(planned.context, str(trained), max_length=length)
-            signals = with_logits(cross_encoder, found, _rows_of(found.signals, development))
+            with finite.of("challenger"):
+                signals = with_logits(cross_encoder, found, _rows_of(found.signals, development))
             scored = signals.filter(pc.is_valid(signals["cross_encoder"]))
             if cheap:
                 fitted = blend.fit_on_top(fusion, scored, development, l2=settings.scoring.blend_l2)

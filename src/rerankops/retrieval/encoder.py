@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rerankops.config import EncoderSettings
-from rerankops.errors import ArtefactDamaged
+from rerankops.errors import ArtefactDamaged, NotFinite
 from rerankops.retrieval.models import resolve, unavailable
 from rerankops.retrieval.quiet import quiet
 
@@ -61,7 +61,7 @@ class EncodedTexts:
 class Encoder:
     """A sentence-transformers model with its prompts; weights are loaded at the first use.
 
-    Raises SettingsError or ModelUnavailable, naming `encoder.model`.
+    Raises SettingsError or ModelUnavailable, naming `encoder.model`, and NotFinite for a vector that is none.
     """
 
     def __init__(self, settings: EncoderSettings) -> None:
@@ -111,6 +111,13 @@ class Encoder:
                 output = model(dict(padded))
             pooled = torch.nn.functional.normalize(output["sentence_embedding"].float(), dim=-1).cpu().numpy()
             states = torch.nn.functional.normalize(output["token_embeddings"].float(), dim=-1).half().cpu().numpy()
+            whole = np.isfinite(pooled).all(axis=1)
+            if not whole.all():
+                text = texts[batch[int(np.argmin(whole))]]
+                raise NotFinite(
+                    f"encoder {self.settings.model} gives a vector that is no number for the text {text[:60]!r}; its "
+                    "weights are broken: fetch them again, or set encoder.model to another one"
+                )
             if vectors is None or tokens is None:
                 vectors = np.zeros((len(texts), pooled.shape[1]), dtype=np.float32)
                 tokens = np.zeros((int(offsets[-1]), states.shape[2]), dtype=np.float16)

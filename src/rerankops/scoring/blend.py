@@ -18,8 +18,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rerankops.errors import InputError
+from rerankops.errors import InputError, NotFinite
 from rerankops.records import RELEVANT_GRADE
+from rerankops.scoring import finite
 
 Array = NDArray[np.float64]
 
@@ -47,9 +48,19 @@ class Blend:
     queries: int
     pairs: int
 
+    def __post_init__(self) -> None:
+        each = zip(self.names, self.weights, self.mean, self.deviation, strict=True)
+        broken = [name for name, *numbers in each if not np.isfinite(numbers).all() or numbers[-1] == 0]
+        if broken or not math.isfinite(self.p_value):
+            raise NotFinite(
+                f"the blend of {', '.join(self.names)} has {'a weight' if broken else 'a p-value'} that is no number"
+                f"{f', that of {broken[0]}' if broken else ''}; fit it again (retrain), and look for extreme values "
+                "among its signals when that does not help"
+            )
+
     def score(self, signals: pa.Table) -> Array:
         """One score a row; only differences within a query mean anything. signals: records.Signal.
-        Raises InputError when a signal that the blend uses is null."""
+        Raises InputError when a signal that the blend uses is null, NotFinite when it is nan or infinite."""
         standardised = (_matrix(signals, self.names) - np.array(self.mean)) / np.array(self.deviation)
         return np.asarray(standardised @ np.array(self.weights), dtype=np.float64)
 
@@ -58,11 +69,11 @@ class Blend:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Blend:
-        """Raises InputError when a value is missing or unknown."""
+        """Raises InputError when a value is missing or unknown, NotFinite when a weight is no number."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
             return cls(**fields)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"the stored blend is not one of this version: {error}") from error
 
 
@@ -180,6 +191,8 @@ def _lists(signals: pa.Table, grades: pa.Table, names: Sequence[str]) -> tuple[A
             "no judged query has both a relevant and an irrelevant passage among its candidates: nothing to fit"
         )
     x = _matrix(joined.to_arrow(), names)
+    pairs = joined["query_id"].to_list(), joined["passage_id"].to_list()
+    finite.refuse(joined["gain"], "the label's weight", *pairs, "correct the confidence of this judgment")
     target = (joined["gain"] / joined.select(pl.col("gain").sum().over("query_id"))["gain"]).to_numpy()
     query_ids = joined["query_id"].to_numpy()
     starts = np.flatnonzero(np.r_[True, query_ids[1:] != query_ids[:-1]])
@@ -193,6 +206,9 @@ def _matrix(signals: pa.Table, names: Sequence[str]) -> Array:
         if values.null_count:
             raise InputError(f"signal {name!r} is null in {values.null_count} of {len(values)} rows; score them first")
         columns.append(values.to_numpy().astype(np.float64))
+        if not np.isfinite(columns[-1]).all():
+            pairs = signals["query_id"].to_pylist(), signals["passage_id"].to_pylist()
+            finite.refuse(columns[-1], f"signal {name!r}", *pairs, "make the signals again")
     return np.column_stack(columns) if columns else np.zeros((signals.num_rows, 0))
 
 

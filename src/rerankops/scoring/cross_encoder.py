@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rerankops.errors import SettingsError
 from rerankops.retrieval.models import unavailable
 from rerankops.retrieval.quiet import quiet
+from rerankops.scoring import finite
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 Head = Literal["auto", "cls", "maxsim"]
 MAXSIM = "rerankops.scoring.maxsim.MaxSimTransformer"
 """The import path of our module, as `modules.json` names it."""
+_BROKEN = (
+    "its weights are broken or half precision overflows: try training.device: cpu, and where that does not help train "
+    "it anew with training.mixed_precision: fp32 and a lower training.learning_rate"
+)
 RESERVED = 16
 """Tokens of a pair that stay the passage's even when the query alone would fill it."""
 
@@ -87,27 +92,37 @@ class CrossEncoderScorer:
     elsewhere (on a CPU half precision is slower)."""
 
     def __init__(self, model_path: str | Path, *, max_length: int, batch_size: int, device: str | None = None) -> None:
-        self.model = load(str(model_path), max_length=max_length, device=device)
+        self.name = str(model_path)
+        self.model = load(self.name, max_length=max_length, device=device)
         self.batch_size = batch_size
         if self.model.device.type == "cuda":
             self.model.half()
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Raw logits, no sigmoid, one a (query, passage), in the order given. The same pairs in the same order give
-        the same bits; in another order they may differ in the last ones, as padding does."""
-        return logits(self.model, pairs, batch_size=self.batch_size)
+        the same bits; in another order they may differ in the last ones, as padding does. Raises NotFinite."""
+        return logits(self.model, pairs, batch_size=self.batch_size, name=self.name)
 
 
-def logits(model: CrossEncoder, pairs: Sequence[tuple[str, str]], *, batch_size: int) -> NDArray[np.float32]:
-    """Logits of a model that is already in memory; see CrossEncoderScorer.logits.
+def logits(
+    model: CrossEncoder, pairs: Sequence[tuple[str, str]], *, batch_size: int, name: str = "in training"
+) -> NDArray[np.float32]:
+    """Logits of a model that is already in memory; see CrossEncoderScorer.logits. name: the model's, for errors.
 
     Pairs are tokenised once, all together, and batched by true token length, longest first, so that padding is small
     and an out-of-memory error, if there is to be one, comes in the first batch.
     """
-    import torch
-
     if not pairs:
         return np.zeros(0, dtype=np.float32)
+    found = _logits(model, pairs, batch_size)
+    queries, passages = zip(*pairs, strict=True)
+    finite.refuse(found, f"the logit of the cross-encoder {name}", queries, passages, _BROKEN)
+    return found
+
+
+def _logits(model: CrossEncoder, pairs: Sequence[tuple[str, str]], batch_size: int) -> NDArray[np.float32]:
+    import torch
+
     model.eval()
     if not _reads_plain_pairs(model):  # a generative reranker: its chat template is the library's business
         scores = model.predict(list(pairs), batch_size=batch_size, activation_fn=torch.nn.Identity())

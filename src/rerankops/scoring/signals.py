@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 from rerankops.errors import InputError
 from rerankops.records import Signal
 from rerankops.retrieval.encoder import EncodedTexts
+from rerankops.scoring import finite
 
 CHEAP = ("reciprocal_rank", "bm25", "cosine", "maxsim")
 """The signals that need no cross-encoder."""
+_REMADE = {
+    "reciprocal_rank": "build the index again",
+    "bm25": "build the index again",
+    "cosine": "delete the stored vectors and embed the corpus again",
+    "maxsim": "delete the stored vectors and embed the corpus again",
+}
 
 
 def signals(
@@ -41,7 +48,8 @@ def signals(
     maxsim: mean over query tokens of the largest cosine to a passage token (Khattab and Zaharia, "ColBERT", 2020,
     divided by the query's length so that queries are comparable); 0 for a text without tokens.
 
-    Raises InputError when a candidate's vectors are missing or the logits are not one a row.
+    Raises InputError when a candidate's vectors are missing or the logits are not one a row, NotFinite when a signal
+    is nan or infinite.
     """
     frame = pl.DataFrame(pl.from_arrow(candidates))
     if cross_encoder_logits is not None and len(cross_encoder_logits) != len(frame):
@@ -63,6 +71,11 @@ def signals(
             else pl.Series(np.asarray(cross_encoder_logits, dtype=np.float64))
         ),
     )
+    named = result["query_id"].to_list(), result["passage_id"].to_list()
+    for name in CHEAP:
+        finite.refuse(result[name], f"signal {name!r}", *named, _REMADE[name])
+    if cross_encoder_logits is not None:
+        finite.refuse(result["cross_encoder"], "signal 'cross_encoder'", *named, "score the pairs again")
     return Signal.conform(result.to_arrow())
 
 

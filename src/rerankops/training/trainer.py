@@ -12,9 +12,10 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -27,10 +28,10 @@ from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncode
 from transformers import TrainerCallback
 
 from rerankops.config import TrainingSettings
-from rerankops.errors import InputError, SettingsError
+from rerankops.errors import InputError, NotFinite, SettingsError
 from rerankops.files import write_whole
 from rerankops.records import TrainingGroup
-from rerankops.scoring import cross_encoder
+from rerankops.scoring import cross_encoder, finite
 from rerankops.scoring.maxsim import MaxSimTransformer
 from rerankops.training import formats
 from rerankops.training.evaluator import DevGroupsEvaluator
@@ -153,8 +154,38 @@ class _Trainer(CrossEncoderTrainer):  # type: ignore[misc]
             model.preprocess = lambda *args, **kwargs: dict(prepared(*args, **kwargs))
         return super().override_model_in_loss(loss, model)
 
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Unlike the library's, a loss that is no number is an error: it would be logged as the mean of those before
+        it, and every step after it would be wasted."""
+        batch = dict(inputs)
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        value = float((loss[0] if return_outputs else loss).detach())
+        if not math.isfinite(value):
+            _refuse_loss(self.model, batch, value, self.state.global_step + 1)
+        return loss
+
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         return None
+
+
+def _refuse_loss(model: CrossEncoder, batch: Mapping[str, Any], loss: float, step: int) -> NoReturn:
+    """Raises NotFinite with the pair that made the loss of a batch what it is: of a logit, weight or label."""
+    lists = [row if isinstance(row, list) else [row] for row in batch.get("passages", batch.get("passage"))]
+    pairs = [(query, passage) for query, row in zip(batch["query"], lists, strict=True) for passage in row]
+    queries, passages = zip(*pairs, strict=True)
+    with finite.of(f"step {step} of the training has a loss of {loss}"):
+        for name in ("weight", "weights", "label"):
+            if name in batch:
+                values = np.concatenate([np.ravel(np.asarray(row, dtype=np.float64)) for row in batch[name]])
+                finite.refuse(values, f"the {name} in the training set", queries, passages, "label it again")
+        cross_encoder.logits(model, pairs, batch_size=len(pairs))
+        raise NotFinite(
+            f"no logit, weight or label of its {len(pairs)} pairs is to blame, of which the first has query "
+            f"{finite.short(queries[0])} and passage {finite.short(passages[0])}; lower training.learning_rate, or set "
+            "training.mixed_precision: fp32"
+        )
 
 
 class _EvaluateAtTheEnd(TrainerCallback):  # type: ignore[misc]

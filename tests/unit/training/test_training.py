@@ -15,7 +15,8 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder
 
-from rerankops.errors import InputError
+from rerankops.errors import InputError, NotFinite
+from rerankops.records import TrainingGroup
 from rerankops.scoring.cross_encoder import CrossEncoderScorer
 from rerankops.training.__main__ import _is_out_of_memory as is_out_of_memory
 from rerankops.training.__main__ import _what_to_do as what_to_do
@@ -135,6 +136,17 @@ def test_a_plain_head_on_cls_can_be_asked_for(job, tmp_path):
     assert result.head == "cls"
     assert "before training the scores were random" in (tmp_path / "model" / "README.md").read_text()
     assert CrossEncoder(str(tmp_path / "model"), device="cpu").num_labels == 1  # no flag needed
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_names_the_pair(job, groups, tmp_path):
+    with pytest.raises(NotFinite, match=r"step \d+ of the training has a loss of nan: the logit .* for query 'what is"):
+        train(with_settings(job, learning_rate=1e30), tmp_path / "model", checkpoints=tmp_path / "exploded")
+    rows = groups.to_pylist()
+    for row in rows:
+        row["positives"][0]["weight"] = float("nan")
+    pq.write_table(TrainingGroup.table(rows), job.groups)
+    with pytest.raises(NotFinite, match=r"step 1 .*: the weight in the training set is nan for query .what"):
+        train(job, tmp_path / "model", checkpoints=tmp_path / "weighted")
 
 
 def test_an_empty_split_is_an_error_that_counts(job, groups, tmp_path):
