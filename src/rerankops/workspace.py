@@ -4,7 +4,8 @@ An artefact is a folder `ROOT/objects/KIND/DIGEST/` of files and a `manifest.jso
 exists when its manifest does. Its address `KIND/DIGEST` is known before the work is done, from the step's name, the
 addresses of its inputs and the settings that matter to it (a derivation, as in Dolstra's "Purely Functional Software
 Deployment", 2006), so a step that ran is never run twice. Data from outside are addressed by their bytes.
-References (`ROOT/refs/NAME.json`) are the only mutable things: named pointers at addresses, replaced atomically.
+References (`ROOT/refs/NAME.json`) are the only mutable things: named pointers at addresses, replaced atomically, or
+claimed once for all by the first who comes.
 """
 
 from __future__ import annotations
@@ -256,6 +257,24 @@ class Workspace:
         document = {"address": address, "moved_at": datetime.now(UTC).isoformat()}
         self._write(self.root / "refs" / f"{name}.json", json.dumps(document).encode())
 
+    def claim(self, name: str, address: Address) -> Address:
+        """Points the reference `name` at an address unless it was set before; returns what it points at now.
+
+        Of any number of processes that claim one name, all get the address of the same one of them. On an object store
+        that takes a conditional write: S3, GCS and Azure do.
+        """
+        self.manifest(address)
+        path = self.root / "refs" / f"{name}.json"
+        document = {"address": address, "moved_at": datetime.now(UTC).isoformat()}
+        try:
+            self._create(path, json.dumps(document).encode())
+        except OSError:
+            if not self.is_local:
+                self.root.fs.invalidate_cache()  # it may hold a listing from before the other one's write
+            if not path.exists():
+                raise
+        return self.require(name, "")
+
     def ref(self, name: str) -> Address | None:
         """The address that `name` points at, or None when it was never set. Raises ArtefactDamaged."""
         path = self.root / "refs" / f"{name}.json"
@@ -387,6 +406,21 @@ class Workspace:
                 temporary.write_bytes(data)
                 _sync(temporary)
                 temporary.replace(path.path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _create(self, path: UPath, data: bytes) -> None:
+        """Like `_write`, for a file that is not there. Raises FileExistsError, or what a store says instead."""
+        with room(f"a reference of workspace {self.root}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.is_local:
+                path.fs.pipe_file(path.path, data, mode="create")
+                return
+            temporary = Path(path.path).with_name(f".{path.name}.{uuid.uuid4().hex}")
+            try:
+                temporary.write_bytes(data)
+                _sync(temporary)
+                os.link(temporary, path.path)  # unlike a rename, it fails where somebody was faster
             finally:
                 temporary.unlink(missing_ok=True)
 

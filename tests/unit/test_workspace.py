@@ -288,6 +288,29 @@ def test_two_processes_publish_the_same_address_at_once(local: Workspace) -> Non
     assert list((Path(local.root.path) / "tmp").iterdir()) == []
 
 
+def _claim(root: str, barrier: Any, number: int) -> None:
+    workspace = Workspace(root)
+    mine = workspace.publish(Passage, passages(str(number)), step="load")
+    for round_ in range(20):
+        barrier.wait(timeout=120)
+        taken = workspace.claim(f"rounds/{round_}", mine)
+        workspace.point(f"told/{number}-{round_}", taken)
+
+
+def test_of_processes_that_claim_a_reference_at_once_all_get_the_same_address(local: Workspace) -> None:
+    context = clean_processes()
+    barrier = context.Barrier(3)
+    processes = [context.Process(target=_claim, args=(str(local.root), barrier, i)) for i in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=300)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    for round_ in range(20):
+        assert {local.ref(f"told/{number}-{round_}") for number in range(3)} == {local.ref(f"rounds/{round_}")}
+    assert all(path.suffix == ".json" for path in Path(local.root.path, "refs", "rounds").iterdir())
+
+
 TOUCHES_THE_DISK = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"}
 
 
@@ -403,6 +426,17 @@ def test_pointing_at_the_same_address_again_writes_nothing(workspace: Workspace)
     before = (workspace.root / "refs" / "corpus.json").read_text()
     workspace.point("corpus", address)
     assert (workspace.root / "refs" / "corpus.json").read_text() == before
+
+
+def test_a_reference_is_claimed_once(workspace: Workspace) -> None:
+    first, second = (workspace.publish(Passage, passages(text), step="load") for text in "ab")
+    assert workspace.claim("looks/0001", first) == first
+    assert workspace.claim("looks/0001", second) == first
+    assert workspace.claim("looks/0001", first) == first
+    assert workspace.refs("looks") == ["looks/0001"]
+    with pytest.raises(ArtefactMissing):
+        workspace.claim("looks/0002", "passages/none")
+    assert workspace.ref("looks/0002") is None
 
 
 def test_references_under_a_prefix_are_listed_in_order(workspace: Workspace) -> None:
