@@ -6,7 +6,9 @@ compares on the **frozen gold questions, end to end**: retrieval only, tuned fus
 The gate promotes only on evidence, and prefers the cheapest ranker that is as good. Whatever it says is logged to
 MLflow with the report; a winner is registered as `challenger` and becomes `champion` by compare-and-set.
 
-- **When**: on new judgments, on the first of the month at 04:00 UTC, or by hand with the form.
+- **When**: when `training.min_new_labels` judgments came or changed since the last retraining (each uses up some of the
+  gold questions; the first task skips and says how many are to go), on the first of the month at 04:00 UTC whatever
+  came, or by hand with the form.
 - **Again**: the same judgments under the same settings are one retraining, which is not repeated; give *Again* a text
   of your own to ask for another. A task that is retried continues training from its last checkpoint.
 - **Approval**: with `promotion.approval: human` a person approves or rejects first (*Required Actions*), the report at
@@ -19,9 +21,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from dag_defaults import GPU, JUDGMENTS, context, refuse_unknown
 from promotion_tasks import WITH_APPROVAL, settle
 
+NEW_JUDGMENTS = "asset_triggered"
+"""The type of a run that an asset started: neither the calendar nor a person."""
 PARAMS = {
     "epochs": Param(
         None, type=["integer", "null"], minimum=1, maximum=50, title="Epochs", description="Empty: as configured."
@@ -64,10 +69,12 @@ PARAMS = {
 )
 def retrain_reranker():
     @task
-    def plan_retraining(params=None) -> str:
-        from rerankops.pipeline import training
+    def plan_retraining(params=None, dag_run=None) -> str:
+        from rerankops.pipeline import due, training
 
         refuse_unknown(params, PARAMS)
+        if dag_run.run_type == NEW_JUDGMENTS and not (found := due.retraining_due()).now:
+            raise AirflowSkipException(found.words)
         overrides = {name: params[name] for name in PARAMS if name != "again"}
         return training.plan_retraining(overrides, again=params["again"])
 

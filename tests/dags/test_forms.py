@@ -28,6 +28,7 @@ DAG_IDS = [
     "rollback_reranker",
     "teacher_grades",
 ]
+BY_HAND = SimpleNamespace(run_type="manual", triggering_user_name="li", run_id="manual__1")
 REVIEW = {"delivery": "5b1f0c2a", "decision": "release", "who": "Li Na", "reason": "read a sample by hand"}
 FIRST_TASK = {
     "ask_adjudicators": ("make_adjudication_batch", {}),
@@ -228,7 +229,7 @@ def test_every_task_calls_the_step_of_its_own_name_once_with_arguments_that_it_t
         "verdicts": [{"outcome": "quarantine"}, {"outcome": "accept"}],
         "reviewed": {"annotations": "annotations/digest"},
         "shard": {"corpus": "passages/digest", "earlier": None, "size": 2, "shard": 0},
-        "dag_run": SimpleNamespace(triggering_user_name="li", run_id="manual__1"),
+        "dag_run": BY_HAND,
     }
     called = []
     for task_id in dag.task_ids:
@@ -251,7 +252,7 @@ def test_a_retraining_hands_every_field_to_the_plan(find_dag: Find, recorded: li
         "again": "once more",
     }
     dag = find_dag("retrain_reranker")
-    dag.get_task("plan_retraining").python_callable(params=as_task(dag, form))
+    dag.get_task("plan_retraining").python_callable(params=as_task(dag, form), dag_run=BY_HAND)
     again = form.pop("again")
     assert recorded == [("plan_retraining", {"overrides": form, "again": again})]
 

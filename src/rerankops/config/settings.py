@@ -369,6 +369,7 @@ class TrainingSettings(Section):
     false_negative_margin: Share
     dev_share: Annotated[float, Field(gt=0, lt=1)]
     min_groups: Count
+    min_new_labels: Count
     origin_weights: OriginWeights
     shuffle_labels_seed: int | None
 
@@ -451,6 +452,7 @@ class PromotionSettings(Section):
     max_missing_share: Share
     smallest_effect: Share
     gold_error_budget: Annotated[float, Field(ge=0)]
+    reserve_share: Share
     refusal_margin: Share | None
     min_judge_agreement: Share
     approval: Literal["none", "human"]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rerankops.pipeline import quality
+from rerankops.pipeline import looks, quality
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.costs import legs_alone, ranking_ms
 from rerankops.pipeline.gold_in_force import refuse_changed_gold
 from rerankops.pipeline.incumbent import champion
 from rerankops.pipeline.judge import agreement_with_people, newest_check
+from rerankops.pipeline.looks import Look
 from rerankops.pipeline.queries import search
 from rerankops.pipeline.ranking import Rankings, asked_questions, read_rankings
 from rerankops.pipeline.reading import reading
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 DECISIONS = "decisions"
 """References: every decision of the gate, for the learning history."""
 REFUSALS = "refusals.parquet"
-COMPARISONS = "comparisons"
-"""References: every evaluation made, since each spends some of its gold questions' error budget."""
 
 
 @step
@@ -55,9 +53,10 @@ def freeze_gold_candidates(context: Context, plan: Address) -> Address:
 def evaluate(context: Context, plan: Address, contenders: Address, ranked: Address) -> Address:
     """Ranking metrics and end-to-end accuracy of every system: a folder of SYSTEM.parquet and ladder.json.
 
-    ranked: what rank_gold_candidates made."""
+    ranked: what rank_gold_candidates made. That it is a look at gold is recorded before any result is written."""
     planned = read_plan(context, plan)
-    settings = planned.context.settings
+    settings, inputs = planned.context.settings, [plan, contenders, ranked]
+    address = context.workspace.address("evaluations", step="evaluate", inputs=inputs)
 
     def build(folder: Path) -> Mapping[str, float]:
         from rerankops.evaluation.calibration import pair_quality
@@ -74,12 +73,17 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
                 measured[system] = outcomes(
                     system, gold, rows, passages, asked.reader, settings.scoring.top_k, judge=asked.judge
                 )
-                pq.write_table(measured[system], folder / f"{system}.parquet")
                 log.info("evaluate: %s read and judged", system)
             reader_ms = asked.reader.milliseconds
-            refused = _refused(rankings, passages, asked.reader, settings.scoring.top_k, folder)
+            refused = _refused(rankings, passages, asked.reader, settings.scoring.top_k)
             asked.require_finished(settings.promotion.max_missing_share)
             read, problems = asked.reader.read, asked.problems()
+        looks.record(planned, address)
+        for system, table in measured.items():
+            pq.write_table(table, folder / f"{system}.parquet")
+        if refused:
+            questions = rankings.refusal_questions["question_id"]
+            pq.write_table(pa.table({"question_id": questions, **refused}), folder / REFUSALS)
         own, relevance = pa.table({"query_id": gold["question_id"]}), qrels(gold)
         beside = {
             system: Measured(
@@ -104,11 +108,7 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
         write_json(folder / "ladder.json", {**steps, "problems": problems})
         return {"gold_questions": gold.num_rows, "systems": len(measured), "read": read}
 
-    evaluation = context.workspace.publish_folder(
-        "evaluations", build, step="evaluate", inputs=[plan, contenders, ranked]
-    )
-    _count(context, evaluation)
-    return evaluation
+    return context.workspace.publish_folder("evaluations", build, step="evaluate", inputs=inputs)
 
 
 @step
@@ -132,7 +132,7 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
         values = aligned(measured, gold, settings.promotion.primary_metric)
         fits = context.workspace.read_document(contenders)["fits"]
         agreement, agreement_interval = agreement_with_people(context, checked)
-        _count(context, evaluation)
+        look = looks.record(planned, evaluation)
         with context.workspace.local_folder(evaluation) as folder:
             rows = read_json(folder / "ladder.json")["systems"]
         decision = gate(
@@ -149,7 +149,7 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
                 data_validated=_validated(planned),
                 latency_ms={row["name"]: row["milliseconds_per_query"] for row in rows},
                 memory_mb={row["name"]: row["cost"]["memory_mb"] for row in rows},
-                comparisons_before=comparisons_before(context, evaluation),
+                comparisons_before=comparisons_before(context, look),
                 refused=read_refused(context, evaluation),
                 judged_by_llm=values.metric == "accuracy"
                 and any("llm" in table["judged_by"].to_pylist() for table in measured.values()),
@@ -183,24 +183,11 @@ def read_decision(context: Context, decision: Address) -> PromotionDecision:
     return PromotionDecision(stored["promote"], stored["system"], rules, tuple(stored["reasons"]), cannot_tell)
 
 
-def comparisons_before(context: Context, evaluation: Address) -> float:
-    """Other evaluations on these gold questions; on another version they count by the share that it had of them."""
-
-    @cache
-    def questions(gold: Address) -> frozenset[str]:
-        return frozenset(context.workspace.read(gold, GoldQuestion)["text"].to_pylist())
-
-    def gold_of(other: Address) -> Address:
-        plan: Address = context.workspace.read_document(context.workspace.manifest(other).inputs[0])["gold"]
-        return plan
-
-    now = questions(gold_of(evaluation))
-    others = {context.workspace.require(name, "") for name in context.workspace.refs(COMPARISONS)} - {evaluation}
-    return sum(len(now & questions(gold_of(other))) / max(1, len(now)) for other in sorted(others))
-
-
-def _count(context: Context, evaluation: Address) -> None:
-    context.workspace.point(f"{COMPARISONS}/{evaluation.split('/')[1]}", evaluation)
+def comparisons_before(context: Context, look: Look) -> float:
+    """Earlier looks at these gold questions; one at another version counts by the share that it had of them."""
+    earlier = looks.looks(context)
+    earlier = earlier[: next(place for place, other in enumerate(earlier) if other.evaluation == look.evaluation)]
+    return sum(looks.standing(context, look.gold, earlier).overlaps)
 
 
 def read_refused(context: Context, evaluation: Address) -> dict[str, Any]:
@@ -213,16 +200,13 @@ def read_refused(context: Context, evaluation: Address) -> dict[str, Any]:
     return {name: table[name].to_numpy() for name in SYSTEMS if name in table.column_names}
 
 
-def _refused(rankings: Rankings, passages: pa.Table, reader: Reader, top_k: int, folder: Path) -> dict[str, Any]:
-    """Asks what cannot be answered, of every system, and keeps it in the folder; nothing when there is no such
-    question, or the reader never refuses."""
+def _refused(rankings: Rankings, passages: pa.Table, reader: Reader, top_k: int) -> dict[str, Any]:
+    """Asks what cannot be answered, of every system; nothing when there is no such question, or the reader never
+    refuses."""
     from rerankops.evaluation.refusals import refused
 
     questions = rankings.refusal_questions
-    found = {system: refused(questions, rows, passages, reader, top_k) for system, rows in rankings.refusals.items()}
-    if found:
-        pq.write_table(pa.table({"question_id": questions["question_id"], **found}), folder / REFUSALS)
-    return found
+    return {system: refused(questions, rows, passages, reader, top_k) for system, rows in rankings.refusals.items()}
 
 
 def _validated(planned: Plan) -> bool:

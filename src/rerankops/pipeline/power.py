@@ -10,7 +10,8 @@ import numpy as np
 from rerankops.errors import SettingsError
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import GOLD
-from rerankops.pipeline.evaluation import COMPARISONS, read_outcomes
+from rerankops.pipeline.evaluation import read_outcomes
+from rerankops.pipeline.looks import looks
 from rerankops.promotion.power import Effect, Population, assumed, detectable_gain, sample_size, simulate, stopped_loss
 from rerankops.records import GoldQuestion
 
@@ -73,13 +74,13 @@ def _population(context: Context, right: float | None, discordant: float | None)
         except ValueError as error:
             raise SettingsError(str(error)) from error
         return made, f"assumed: right on {right:.0%}, disagreeing on {discordant:.0%}"
-    made_ = [workspace.require(name, "") for name in workspace.refs(COMPARISONS)]
-    if not made_:
+    finished = [look.evaluation for look in looks(context) if workspace.exists(look.evaluation)]
+    if not finished:
         raise SettingsError(
             "no evaluation was made yet, so nothing is known of how systems differ on these questions; give --right "
             "and --discordant, for example 0.8 and 0.1"
         )
-    newest = max(made_, key=lambda address: workspace.manifest(address).created_at)
+    newest = finished[-1]
     from rerankops.evaluation.ladder import aligned
 
     values = aligned(read_outcomes(context, newest), gold, metric)

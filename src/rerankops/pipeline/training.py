@@ -109,7 +109,8 @@ def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None
 
     deciding = frozen.model_dump(mode="json", include=set(_DECIDING))
     deciding["encoder"] = frozen.encoder.identity()
-    deciding["training"].pop("device")
+    for elsewhere in ("device", "min_new_labels"):  # where it runs, and when it is asked for
+        deciding["training"].pop(elsewhere)
     deciding["promotion"] = frozen.promotion.identity()
     deciding |= reading.identity(frozen)
     return context.document(

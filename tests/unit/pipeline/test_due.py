@@ -1,0 +1,83 @@
+"""How many labels came since gold was last looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gold_looks import compared_before_looks_were_stored, gold, here, labels, look
+
+from rerankops.pipeline.context import Context
+from rerankops.pipeline.due import Due, retraining_due
+from rerankops.pipeline.judgments import JUDGMENTS
+
+LABELS = [(f"q{number}", "p1", 3) for number in range(5)]
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return here(tmp_path)
+
+
+def new_labels(context: Context, rows: list[tuple[str, str, int]], origin: str = "human") -> int | None:
+    context.workspace.point(JUDGMENTS, labels(context, rows, origin))
+    return retraining_due(context=context).new
+
+
+def test_before_any_look_a_retraining_is_due(context: Context) -> None:
+    assert new_labels(context, LABELS) is None
+    assert retraining_due(context=context).now
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (LABELS, 0),
+        (LABELS[::-1], 0),
+        (LABELS[1:], 0),
+        ([*LABELS, ("q9", "p1", 0), ("q0", "p2", 3)], 2),
+        ([("q0", "p1", 1), *LABELS[1:]], 1),
+    ],
+    ids=["the same", "in another order", "one withdrawn", "a query and a passage more", "another grade"],
+)
+def test_labels_that_came_or_changed_since_the_last_look_count(
+    context: Context, rows: list[tuple[str, str, int]], expected: int
+) -> None:
+    look(context, gold(context), judgments=labels(context, LABELS))
+    assert new_labels(context, rows) == expected
+
+
+def test_what_people_say_where_only_users_had_is_new(context: Context) -> None:
+    look(context, gold(context), judgments=labels(context, LABELS, "feedback"))
+    assert new_labels(context, LABELS) == len(LABELS)
+
+
+def test_they_count_from_the_newest_look(context: Context) -> None:
+    questions = gold(context)
+    look(context, questions, "one", judgments=labels(context, LABELS[:1]))
+    look(context, questions, "two", judgments=labels(context, LABELS[:3]))
+    assert new_labels(context, LABELS) == 2
+
+
+def test_a_negative_control_teaches_nothing_and_counts_for_nothing(context: Context) -> None:
+    settings = context.settings.model_dump(mode="json")
+    settings["training"]["shuffle_labels_seed"] = 7
+    questions = gold(context)
+    look(context, questions, "one", judgments=labels(context, LABELS[:1]))
+    look(context.with_settings(settings), questions, "control", judgments=labels(context, LABELS))
+    assert new_labels(context, LABELS) == 4
+
+
+def test_comparisons_from_before_looks_were_stored_count_as_well(context: Context) -> None:
+    stored = labels(context, LABELS)
+    compared_before_looks_were_stored(context, gold(context), "old", judgments=stored)
+    assert new_labels(context, [*LABELS, ("q9", "p1", 2)]) == 1
+
+
+def test_it_says_how_many_are_to_go() -> None:
+    assert Due(37, 100).words == (
+        "37 new or changed labels since the last retraining, 100 make one due (training.min_new_labels): 63 to go"
+    )
+    assert not Due(99, 100).now
+    assert Due(100, 100).now
+    assert "to go" not in Due(100, 100).words
