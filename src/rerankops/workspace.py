@@ -220,6 +220,11 @@ class Workspace:
             seconds = (datetime.now(UTC) - started).total_seconds()
             return self._store(address, files, step, version, len(files), inputs, settings, counts, seconds)
 
+    def read_file(self, address: Address, name: str) -> bytes | None:
+        """One file of a folder artefact, its bytes checked against the manifest; None when it has no such file."""
+        manifest = self.manifest(address)
+        return self._verified(manifest, name) if name in manifest.files else None
+
     @contextlib.contextmanager
     def local_folder(self, address: Address, *, verified: bool = False) -> Iterator[Path]:
         """A folder artefact as a local folder; on an object store it is fetched for the time of the block.

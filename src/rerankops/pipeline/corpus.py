@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rerankops.config import EncoderSettings
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.gold_sets import FROZEN, asked, find
 from rerankops.queries.sources import read_corpus, read_gold
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CORPUS, INDEX, GOLD = "corpus", "index", "gold"
 """References: the passages, the index that is served, the frozen gold questions."""
+_ENCODER = "encoder.json"
+"""In a folder of vectors: retrieval.identity.record of the encoder that made them."""
 
 
 @step
@@ -97,7 +100,7 @@ def embed_shard(context: Context, corpus: Address, earlier: Address | None, size
 def join_vectors(context: Context, corpus: Address, shards: Sequence[Address]) -> Address:
     """Vectors of every passage of the corpus, in its order (a folder: EncodedTexts, passage_ids.json, contents.npy):
     those of the shards, and of earlier vectors what has not changed. The address does not tell which were which."""
-    from rerankops.retrieval import vectors
+    from rerankops.retrieval import identity, vectors
     from rerankops.retrieval.encoder import EncodedTexts
 
     workspace = context.workspace
@@ -111,12 +114,13 @@ def join_vectors(context: Context, corpus: Address, shards: Sequence[Address]) -
             parts = [EncodedTexts.load(folders.enter_context(workspace.local_folder(shard))) for shard in shards]
             tokens = vectors.join(folder, vectors.contents(passages), missing, parts, known)
         (folder / "passage_ids.json").write_text(json.dumps(passages["passage_id"].to_pylist(), ensure_ascii=False))
+        (folder / _ENCODER).write_text(json.dumps(identity.record(context.settings.encoder), ensure_ascii=False))
         return {"passages": passages.num_rows, "embedded": len(missing), "tokens": tokens}
 
     address = workspace.publish_folder(
         "vectors", build, step="embed_corpus", inputs=[corpus], settings=context.settings.encoder.identity()
     )
-    workspace.point(_newest_vectors(context), address)
+    workspace.point(_newest_of(context.settings.encoder), address)
     return address
 
 
@@ -135,10 +139,32 @@ def _missing(context: Context, corpus: Address, earlier: Address | None) -> NDAr
         return vectors.missing(contents, known)
 
 
+@contextmanager
+def newest_vectors(context: Context, encoder: EncoderSettings) -> Iterator[Known | None]:
+    """The newest vectors of any encoder, with the contents they belong to; None when there are none."""
+    with _opened(context.workspace, _newest(context.workspace, encoder)) as known:
+        yield known
+
+
+def encoder_of(workspace: Workspace, vectors: Address) -> dict[str, Any]:
+    """retrieval.identity.record of the encoder that made vectors; without `weights` when that was not kept yet."""
+    about = workspace.read_file(vectors, _ENCODER)
+    return json.loads(about) if about else dict(workspace.manifest(vectors).settings)
+
+
 def _earlier(context: Context) -> Address | None:
-    """The newest vectors of this encoder; None also when they were deleted, as is advised for damaged ones."""
-    newest = context.workspace.ref(_newest_vectors(context))
-    return newest if newest is not None and context.workspace.exists(newest) else None
+    return _newest(context.workspace, context.settings.encoder)
+
+
+def _newest(workspace: Workspace, encoder: EncoderSettings) -> Address | None:
+    """The newest vectors of an encoder; None also when they were deleted, as is advised for damaged ones, and when its
+    name stands for other files since."""
+    from rerankops.retrieval import identity
+
+    newest = workspace.ref(_newest_of(encoder))
+    if newest is None or not workspace.exists(newest):
+        return None
+    return newest if identity.same(encoder_of(workspace, newest), encoder) else None
 
 
 def _vectors_of(context: Context, corpus: Address) -> Address:
@@ -147,9 +173,9 @@ def _vectors_of(context: Context, corpus: Address) -> Address:
     )
 
 
-def _newest_vectors(context: Context) -> str:
+def _newest_of(encoder: EncoderSettings) -> str:
     """Reference: the vectors that were last made with this encoder."""
-    return f"vectors/{digest(context.settings.encoder.identity())[:16]}"
+    return f"vectors/{digest(encoder.identity())[:16]}"
 
 
 @contextmanager

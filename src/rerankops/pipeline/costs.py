@@ -5,10 +5,12 @@
 | `bm25_ms`        | the search by words                                                                 |
 | `dense_ms`       | the query's vectors and the search among the passages'                              |
 | `fusion_ms`      | two lists made one                                                                  |
-| `signals_ms`     | cosine and late interaction of every candidate                                      |
+| `signals_ms`     | cosine and late interaction of every candidate; where they are not of the encoder   |
+|                  | that retrieval used, the query's vectors of the ranker's own too                    |
 | `cross_encoder_ms` | choosing what it reads, and reading it                                            |
 | `blend_ms`       | the signals made a score and an order                                               |
-| `memory_mb`      | the cross-encoder's weights and the memory that ranking one query takes beyond them |
+| `memory_mb`      | the cross-encoder's weights, those of an encoder of the ranker's own, and the       |
+|                  | memory that ranking one query takes beyond them                                     |
 
 Times are medians in milliseconds, after one question that is not counted; a stage that a system lacks is null, and
 so is memory where the machine does not tell.
@@ -22,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,12 +34,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rerankops.pipeline.context import Context
-from rerankops.pipeline.incumbent import Pool, with_logits
+from rerankops.pipeline.incumbent import Pool, Source, with_logits
 from rerankops.pipeline.index import open_index
 from rerankops.workspace import Address
 
 if TYPE_CHECKING:
-    from rerankops.retrieval.encoder import Encoder
     from rerankops.scoring.cross_encoder import CrossEncoderScorer
     from rerankops.scoring.ranker import Ranker
 
@@ -74,50 +76,55 @@ def ranking_ms(cost: Mapping[str, float | None]) -> float:
 class Rehearsal:
     """Ranks sampled questions of a pool one at a time, with any ranker."""
 
-    def __init__(self, context: Context, index: Address, pool: Pool, encoder: Encoder) -> None:
-        sample = _sampled(context, pool.texts)
-        self._pools = [_of(pool, query_id) for query_id in sample]
-        self._signals_ms = _signals_ms(context, index, self._pools, encoder)
+    def __init__(self, context: Context, pool: Pool) -> None:
+        self._context, self._sample = context, _sampled(context, pool.texts)
+        self._signals_ms: dict[Address, float | None] = {}
 
-    def cost(self, ranker: Ranker | None, model: CrossEncoderScorer | None) -> dict[str, float | None]:
+    def cost(self, ranker: Ranker | None, model: CrossEncoderScorer | None, pool: Pool) -> dict[str, float | None]:
         """signals_ms, cross_encoder_ms, blend_ms and memory_mb of a ranker. Retrieval's own order has no stages, and
-        takes no memory."""
-        if ranker is None or not self._pools:
+        takes no memory. pool: the same candidates, with the ranker's own signals."""
+        pools = [_of(pool, query_id) for query_id in self._sample]
+        if ranker is None or not pools:
             none = dict.fromkeys(STAGES)
             return {**none, "memory_mb": 0.0 if ranker is None else None}
+        source = pool.source
+        if source.vectors not in self._signals_ms:
+            self._signals_ms[source.vectors] = _signals_ms(self._context, source, pools)
         reading, blending = [], []
         with _peak() as working:
-            for one in self._pools:
+            for one in pools:
                 signals = one.signals
                 if model is not None:
                     signals, milliseconds = _timed(_read, ranker, model, one)
                     reading.append(milliseconds)
                 blending.append(_timed(ranker.rank, signals)[1])
-        taken = working()
+        taken, held = working(), _weights(model.model) if model else 0.0
+        if not source.shares_encoder:
+            held += _weights(source.encoder.model)
         return {
-            "signals_ms": self._signals_ms,
+            "signals_ms": self._signals_ms[source.vectors],
             "cross_encoder_ms": _median(reading) if model is not None else None,
             "blend_ms": _median(blending),
-            "memory_mb": None if taken is None else round(taken + (_weights(model) if model else 0.0), 1),
+            "memory_mb": None if taken is None else round(taken + held, 1),
         }
 
 
-def _signals_ms(context: Context, index: Address, pools: list[Pool], encoder: Encoder) -> float | None:
+def _signals_ms(context: Context, source: Source, pools: list[Pool]) -> float | None:
     from rerankops.retrieval.encoder import EncodedTexts
     from rerankops.scoring.signals import similarities
 
-    if not pools:
-        return None
-    texts = [text for one in pools for text in one.texts.values()]
-    queries = encoder.encode_queries(texts)
-    _, vectors = context.workspace.manifest(index).inputs
     seen = []
-    with context.workspace.local_folder(vectors) as folder:
+    with context.workspace.local_folder(source.vectors) as folder:
         place = {name: row for row, name in enumerate(json.loads((folder / "passage_ids.json").read_text()))}
-        passages = EncodedTexts.load(folder)
-        for query, one in enumerate(pools):
+        passages, known = EncodedTexts.load(folder), list(source.query_ids)
+        for one in pools:
+            [(query_id, text)] = one.texts.items()
             rows = np.array([place[name] for name in one.candidates["passage_id"].to_pylist()])
-            seen.append(_timed(similarities, np.full(len(rows), query), rows, queries, passages)[1])
+            query = np.full(len(rows), known.index(query_id))
+            milliseconds = _timed(similarities, query, rows, source.queries, passages)[1]
+            if not source.shares_encoder:
+                milliseconds += _timed(source.encoder.encode_queries, [text])[1]
+            seen.append(milliseconds)
     return _median(seen)
 
 
@@ -137,7 +144,8 @@ def _of(pool: Pool, query_id: str) -> Pool:
     def own(table: pa.Table) -> pa.Table:
         return table.filter(pc.equal(table["query_id"], query_id))
 
-    return Pool(own(pool.candidates), own(pool.signals), {query_id: pool.texts[query_id]}, pool.passages)
+    texts = {query_id: pool.texts[query_id]}
+    return replace(pool, candidates=own(pool.candidates), signals=own(pool.signals), texts=texts)
 
 
 def _timed(function: Callable[..., T], *arguments: Any) -> tuple[T, float]:
@@ -151,8 +159,9 @@ def _median(values: list[float]) -> float | None:
     return round(statistics.median(values[1:] or values), 3) if values else None
 
 
-def _weights(model: CrossEncoderScorer) -> float:
-    parts = [*model.model.parameters(), *model.model.buffers()]
+def _weights(model: Any) -> float:
+    """Megabytes of a torch module."""
+    parts = [*model.parameters(), *model.buffers()]
     return float(sum(part.numel() * part.element_size() for part in parts)) / _MEGABYTE
 
 

@@ -14,13 +14,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from rerankops.errors import InputError
 from rerankops.pipeline.context import Context, log
+from rerankops.pipeline.corpus import encoder_of
+from rerankops.pipeline.own_signals import own_pool
 from rerankops.records import Passage
 from rerankops.workspace import Address
 
 if TYPE_CHECKING:
     from rerankops.promotion.registry import Registry, Version
-    from rerankops.retrieval.encoder import Encoder
+    from rerankops.retrieval.encoder import EncodedTexts, Encoder
     from rerankops.scoring.cross_encoder import CrossEncoderScorer
     from rerankops.scoring.ranker import Ranker
 
@@ -29,17 +32,32 @@ _DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
 
 
 @dataclass(frozen=True)
+class Source:
+    """What signals are made from. index: where the candidates were retrieved. vectors: folder of at least the
+    candidates' passages (EncodedTexts, passage_ids.json). queries: of query_ids, in their order. shares_encoder:
+    whether that is the encoder that retrieval used, so that a query is encoded once for both."""
+
+    index: Address
+    vectors: Address
+    encoder: Encoder
+    query_ids: tuple[str, ...]
+    queries: EncodedTexts
+    shares_encoder: bool = True
+
+
+@dataclass(frozen=True)
 class Pool:
     """Candidates of some queries with everything a ranker needs to order them.
 
     candidates: records.Candidate. signals: records.Signal without cross-encoder logits. texts: query_id to text.
-    passages: passage_id to what a model reads (title and text).
+    passages: passage_id to what a model reads (title and text). source: of the signals, for these queries and others.
     """
 
     candidates: pa.Table
     signals: pa.Table
     texts: Mapping[str, str]
     passages: Mapping[str, str]
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -94,11 +112,15 @@ def champion(context: Context) -> Version | None:
 
 
 def pool(context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str], *, encoder: Encoder) -> Pool:
-    """Cheap signals of candidates that were retrieved from `index`, from the vectors that it was built on."""
+    """Cheap signals of candidates that were retrieved from `index`, from the vectors that it was built on.
+
+    Raises InputError when encoder, of the settings, is not the one that those were made with.
+    """
     from rerankops.retrieval.encoder import EncodedTexts, joined
     from rerankops.scoring.signals import signals
 
     corpus, vectors = context.workspace.manifest(index).inputs
+    _refuse_other_encoder(context, vectors)
     query_ids = list(texts)
     encoded = encoder.encode_queries([texts[query_id] for query_id in query_ids])
     with context.workspace.local_folder(vectors) as folder:
@@ -114,15 +136,29 @@ def pool(context: Context, index: Address, candidates: pa.Table, texts: Mapping[
     passages = {
         key: joined(title, text) for key, title, text in wanted.select("passage_id", "title", "text").iter_rows()
     }
-    return Pool(candidates, table, texts, passages)
+    return Pool(candidates, table, texts, passages, Source(index, vectors, encoder, tuple(query_ids), encoded))
 
 
-def rank_with(context: Context, ranker: Address | None, pool: Pool) -> Ranking:
-    """The pool in the order of a ranker; None is retrieval's own order."""
-    if ranker is None:
-        return order(None, None, pool)
-    with opened(context, ranker) as (loaded, model):
-        return order(loaded, model, pool)
+def _refuse_other_encoder(context: Context, vectors: Address) -> None:
+    from rerankops.retrieval import identity
+
+    said, now = encoder_of(context.workspace, vectors), context.settings.encoder
+    if not identity.same(said, now):
+        changed = "its files changed since" if said.get("model") == now.model else f"the settings say {now.model}"
+        raise InputError(
+            f"the vectors of the index were made with the encoder {said.get('model')} and {changed}, or its prompts or "
+            "max_length did; run refresh_corpus_index, after giving other files a name of their own, or set encoder "
+            "back to what it was"
+        )
+
+
+def rank_with(context: Context, ranker: Address, pool: Pool, *, who: str) -> Ranking:
+    """The pool in the order of a stored ranker, on its own signals (see pipeline.own_signals). who: the ranker, for
+    messages."""
+    from rerankops.scoring import finite
+
+    with finite.of(who), opened(context, ranker) as (loaded, model):
+        return order(loaded, model, own_pool(context, loaded, pool, who=who))
 
 
 @contextmanager
@@ -184,7 +220,6 @@ def with_logits(model: CrossEncoderScorer, pool: Pool, rows: np.ndarray[Any, np.
 def incumbent_ranking(context: Context, index: Address, candidates: pa.Table, texts: Mapping[str, str]) -> Incumbent:
     """Candidates as the incumbent orders them. texts: query_id to text, of every query that has candidates."""
     from rerankops.retrieval.encoder import Encoder
-    from rerankops.scoring import finite
     from rerankops.scoring.ranker import rank_by
 
     current = champion(context)
@@ -192,5 +227,5 @@ def incumbent_ranking(context: Context, index: Address, candidates: pa.Table, te
         return Incumbent(rank_by(candidates), None)
     log.info("ordered by the champion, version %s", current.version)
     found = pool(context, index, candidates, texts, encoder=Encoder(context.settings.encoder))
-    with finite.of(f"champion, version {current.version}"):
-        return Incumbent(rank_with(context, current.ranker_address, found).rows, int(current.version))
+    ranking = rank_with(context, current.ranker_address, found, who=f"champion, version {current.version}")
+    return Incumbent(ranking.rows, int(current.version))

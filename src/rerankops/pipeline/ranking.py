@@ -18,23 +18,26 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.costs import LEGS, Rehearsal
 from rerankops.pipeline.incumbent import Pool, cross_encoder_of, order, pool
+from rerankops.pipeline.own_signals import own_pool
 from rerankops.pipeline.reading import unanswerable_questions
 from rerankops.pipeline.training import Plan, judged_pool, labels, read_plan
 from rerankops.records import Candidate, GoldQuestion, Passage, TrainingGroup
 from rerankops.workspace import Address
 
 if TYPE_CHECKING:
+    from rerankops.evaluation.refusals import RefusalQuestions
     from rerankops.retrieval.encoder import Encoder
     from rerankops.scoring.ranker import Ranker
 
@@ -73,25 +76,30 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
         development, qrels = _development(planned, contenders, encoder)
         (folder / DEVELOPMENT).mkdir()
         pq.write_table(qrels, folder / DEVELOPMENT / "qrels.parquet")
-        questions, reduced = _unanswered(planned, gold)
-        if reduced is not None:
+        refusing = _refusing(planned, gold)
+        if refusing is not None:
             (folder / REFUSALS).mkdir()
-            pq.write_table(questions, folder / REFUSALS / QUESTIONS)
+            pq.write_table(refusing.questions, folder / REFUSALS / QUESTIONS)
         costs, pairs, scoring = {}, 0, 0.0
-        rehearsal, legs = Rehearsal(here, planned.index, gold, encoder), workspace.manifest(candidates).counts
+        rehearsal, legs = Rehearsal(here, gold), workspace.manifest(candidates).counts
         for system, ranker in _systems(planned, contenders):
             with finite.of(system):
                 model = cross_encoder_of(here, ranker) if ranker else None
+                own, dev = (
+                    own_pool(here, ranker, seen, who=system) if ranker else seen for seen in (gold, development)
+                )
                 started = time.perf_counter()
-                ranking = order(ranker, model, gold)
+                ranking = order(ranker, model, own)
                 scoring += time.perf_counter() - started
                 pq.write_table(ranking.rows, folder / f"{system}.parquet")
-                pq.write_table(order(ranker, model, development).rows, folder / DEVELOPMENT / f"{system}.parquet")
-                if reduced is not None:
-                    pq.write_table(order(ranker, model, reduced).rows, folder / REFUSALS / f"{system}.parquet")
+                judged = order(ranker, model, _judged(dev, qrels))
+                pq.write_table(judged.rows, folder / DEVELOPMENT / f"{system}.parquet")
+                if refusing is not None:
+                    reduced = order(ranker, model, _left(refusing, own))
+                    pq.write_table(reduced.rows, folder / REFUSALS / f"{system}.parquet")
                 costs[system] = {
                     **{leg: legs.get(leg) for leg in LEGS},
-                    **rehearsal.cost(ranker, model),
+                    **rehearsal.cost(ranker, model, own),
                     "pairs_per_query": round(ranking.pairs_scored / max(1, len(gold.texts)), 2),
                 }
             pairs += ranking.pairs_scored
@@ -182,18 +190,19 @@ def _as_it_comes(planned: Plan, model: str | None, fusion: Ranker, setting: str)
         depth=settings.scoring.cross_encoder_depth,
         cross_encoder=Path(path),
         max_length=settings.training.max_length,
+        encoder=fusion.encoder,
+        retrieval=fusion.retrieval,
     )
 
 
-def _unanswered(planned: Plan, gold: Pool) -> tuple[pa.Table, Pool | None]:
-    """The questions that a reader should refuse, and what is left to rank for them; None when the reader never refuses
-    or there is no such question."""
+def _refusing(planned: Plan, gold: Pool) -> RefusalQuestions | None:
+    """The questions that a reader should refuse; None when the reader never refuses or there is no such question."""
     from rerankops.evaluation import refusals
     from rerankops.evaluation.readers import may_refuse
 
     workspace, settings = planned.context.workspace, planned.context.settings
     if not may_refuse(settings.reader):
-        return GoldQuestion.empty(), None
+        return None
     chosen = refusals.choose(
         workspace.read(planned.gold, GoldQuestion),
         unanswerable_questions(planned.context, planned.gold),
@@ -202,28 +211,40 @@ def _unanswered(planned: Plan, gold: Pool) -> tuple[pa.Table, Pool | None]:
         size=settings.evaluation.refusal_questions,
         seed=settings.evaluation.seed,
     )
-    if not chosen.questions.num_rows:
-        return chosen.questions, None
-    candidates, signals = refusals.left(chosen, gold.candidates), refusals.left(chosen, gold.signals)
-    texts = {name: gold.texts[name] for name in chosen.questions["question_id"].to_pylist()}
-    return chosen.questions, Pool(candidates, signals, texts, gold.passages)
+    return chosen if chosen.questions.num_rows else None
+
+
+def _left(refusing: RefusalQuestions, pool: Pool) -> Pool:
+    """What is left to rank for the questions that a reader should refuse."""
+    from rerankops.evaluation.refusals import left
+
+    texts = {name: pool.texts[name] for name in refusing.questions["question_id"].to_pylist()}
+    return replace(pool, candidates=left(refusing, pool.candidates), signals=left(refusing, pool.signals), texts=texts)
 
 
 def _development(planned: Plan, contenders: Address, encoder: Encoder) -> tuple[Pool, pa.Table]:
-    """The development queries' judged candidates with their signals, and what they were judged."""
+    """The development queries' candidates with their signals, and what they were judged: question_id, passage_id,
+    grade."""
     workspace = planned.context.workspace
-    _, judged, groups, _ = workspace.manifest(contenders).inputs
+    _, retrieved, groups, _ = workspace.manifest(contenders).inputs
     chosen = pl.DataFrame(pl.from_arrow(workspace.read(groups, TrainingGroup))).filter(pl.col("split") == "dev")
     grades = pl.DataFrame(pl.from_arrow(labels(planned))).join(chosen, on="query_id", how="semi")
     qrels = grades.select(question_id="query_id", passage_id="passage_id", grade="grade")
-    found = judged_pool(planned, judged, encoder=encoder)
-    keys = ["query_id", "passage_id"]
-
-    def judged_rows(table: pa.Table) -> Any:
-        return pl.DataFrame(pl.from_arrow(table)).join(grades.select(keys), on=keys, how="semi").to_arrow()
-
-    texts = {query_id: text for query_id, text in found.texts.items() if query_id in set(qrels["question_id"])}
-    signals = judged_rows(found.signals).cast(found.signals.schema)
-    return Pool(judged_rows(found.candidates).cast(found.candidates.schema), signals, texts, found.passages), (
-        qrels.to_arrow()
+    found, own = judged_pool(planned, retrieved, encoder=encoder), set(qrels["question_id"])
+    theirs = pa.array(sorted(own), pa.string())
+    candidates, signals = (
+        table.filter(pc.is_in(table["query_id"], theirs)) for table in (found.candidates, found.signals)
     )
+    texts = {query_id: text for query_id, text in found.texts.items() if query_id in own}
+    return replace(found, candidates=candidates, signals=signals, texts=texts), qrels.to_arrow()
+
+
+def _judged(pool: Pool, qrels: pa.Table) -> Pool:
+    """The candidates that were judged alone; a signal may be relative to all of a query's."""
+    judged = pl.DataFrame(qrels).select("passage_id", query_id="question_id")
+
+    def those(table: pa.Table) -> pa.Table:
+        rows = pl.DataFrame(pl.from_arrow(table)).join(judged, on=["query_id", "passage_id"], how="semi")
+        return rows.to_arrow().cast(table.schema)
+
+    return replace(pool, candidates=those(pool.candidates), signals=those(pool.signals))

@@ -174,7 +174,8 @@ def build_training_groups(context: Context, plan: Address, candidates: Address) 
         if planned.champion_ranker is None:
             order = rank_by(workspace.read(candidates, Candidate))
         else:
-            order = rank_with(planned.context, planned.champion_ranker, judged_pool(planned, candidates)).rows
+            pool, who = judged_pool(planned, candidates), f"champion, version {planned.champion_version}"
+            order = rank_with(planned.context, planned.champion_ranker, pool, who=who).rows
         corpus = workspace.read(planned.corpus, Passage)
         outside = outside_passages(workspace, planned.judgments, corpus)
         groups, counts = build_groups(
@@ -242,6 +243,7 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
     settings = planned.context.settings
 
     def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
+        from rerankops.retrieval import identity
         from rerankops.scoring import blend, finite
         from rerankops.scoring.ranker import Ranker
         from rerankops.training.groups import of_people
@@ -268,7 +270,7 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
                 fitted = blend.fit_on_top(fusion, scored, development, l2=settings.scoring.blend_l2)
             else:
                 fitted = blend.fit(scored, development, ["cross_encoder"], l2=settings.scoring.blend_l2)
-            encoder = settings.encoder.model_dump(mode="json")
+            encoder = identity.record(settings.encoder)
             retrieval = settings.retrieval.model_dump(mode="json")
             tuned = Ranker(blend=fusion, encoder=encoder, retrieval=retrieval)
             challenger = Ranker(

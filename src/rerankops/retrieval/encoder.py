@@ -75,7 +75,8 @@ class Encoder:
         return self._encode([prompt + joined(title, text) for title, text in zip(titles, texts, strict=True)])
 
     @cached_property
-    def _model(self) -> Any:
+    def model(self) -> Any:
+        """The sentence_transformers.SentenceTransformer, loaded."""
         path = resolve(self.settings.model, setting="encoder.model")
         from sentence_transformers import SentenceTransformer  # seconds; a wrong name is told before that
 
@@ -91,7 +92,7 @@ class Encoder:
     def _encode(self, texts: Sequence[str]) -> EncodedTexts:
         import torch
 
-        model = self._model
+        model = self.model
         tokenizer = model.tokenizer
         limit = min(self.settings.max_length, _position_limit(model))
         encoded = (

@@ -28,6 +28,7 @@ RANKED = pa.schema(
     [("query_id", pa.string()), ("passage_id", pa.string()), ("rank", pa.int32()), ("score", pa.float64())]
 )
 """What a ranker returns: every candidate of every query, rank 1 best."""
+_TOLD = ("model", "query_prompt", "passage_prompt", "max_length", "weights")
 _REFUSED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
 """Files that run code when they are loaded; they are not carried along."""
 
@@ -39,7 +40,8 @@ class Ranker:
     blend: the score that ranks. fusion, depth: with a cross-encoder, the cheap blend that orders all candidates first
     and how many of its best the cross-encoder reads; the rest keep their order behind them (a cascade; Wang, Lin and
     Metzler, 2011). fusion None: everything is read.
-    encoder, retrieval: the settings that made the signals the blend was fitted on; serving needs the same ones.
+    encoder, retrieval: what made the signals that the blend was fitted on, and what it has to be given to rank by:
+    retrieval.identity.record of the encoder (without `weights` in folders from before that was kept) and the settings.
     cross_encoder: folder of the cross-encoder, None when the blend uses none. max_length: tokens of a pair.
     """
 
@@ -54,6 +56,16 @@ class Ranker:
     def __post_init__(self) -> None:
         if self.uses_cross_encoder and self.cross_encoder is None:
             raise InputError("the blend uses the signal cross_encoder, but the ranker has no cross-encoder")
+
+    @property
+    def made_with(self) -> str:
+        """The encoder that its signals need, in words; `none` when it uses none."""
+        used = {name for blend in (self.blend, self.fusion) if blend for name in blend.names}
+        if not used & {"cosine", "maxsim"}:
+            return "none"
+        said = {name: value for name, value in self.encoder.items() if name in _TOLD and value not in (None, "")}
+        model = said.pop("model", "not recorded")
+        return ", ".join([str(model), *(f"{name.replace('_', ' ')} {value}" for name, value in said.items())])
 
     @property
     def uses_cross_encoder(self) -> bool:

@@ -122,7 +122,7 @@ def test_vectors_and_tokens_have_length_one(encoded: EncodedTexts) -> None:
 
 
 def test_tokens_leave_out_special_ones_and_padding(encoder: Encoder, encoded: EncodedTexts) -> None:
-    tokenizer = encoder._model.tokenizer
+    tokenizer = encoder.model.tokenizer
     expected = [len(tokenizer.tokenize(text)) for text in TEXTS]
     assert np.diff(encoded.offsets).tolist() == expected
     assert expected[2] == 0
@@ -148,7 +148,7 @@ def test_the_order_of_texts_is_kept(encoder: Encoder, encoded: EncodedTexts) -> 
 
 
 def test_vectors_are_those_of_sentence_transformers(encoder: Encoder, encoded: EncodedTexts) -> None:
-    theirs = encoder._model.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    theirs = encoder.model.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
     assert np.abs(theirs - encoded.vectors).max() < 1e-3
 
 
@@ -168,7 +168,7 @@ def test_no_texts_have_no_vectors(encoder: Encoder) -> None:
 
 def test_prompts_go_before_queries_and_passages(encoder_settings: EncoderSettings, encoder: Encoder) -> None:
     prompted = Encoder(encoder_settings.model_copy(update={"query_prompt": "query: ", "passage_prompt": "passage: "}))
-    prompted.__dict__["_model"] = encoder._model
+    prompted.__dict__["model"] = encoder.model
     pairs = [
         (prompted.encode_queries(["tyres"]), encoder.encode_queries(["query: tyres"])),
         (prompted.encode_passages(["Wheels"], ["tyres"]), encoder.encode_queries(["passage: Wheels\ntyres"])),
@@ -192,7 +192,7 @@ def test_long_texts_are_cut_to_the_setting_and_to_what_the_model_can_place(
     encoder_settings: EncoderSettings, encoder: Encoder, asked: int, given: int
 ) -> None:
     short = Encoder(encoder_settings.model_copy(update={"max_length": asked}))
-    short.__dict__["_model"] = encoder._model
+    short.__dict__["model"] = encoder.model
     encoded = short.encode_queries(["tyre " * 3000])
     assert encoded.offsets.tolist() == [0, given - 2]
 
