@@ -35,6 +35,7 @@ def settings(folder: Path, llm: str | None = None, registry: Mapping[str, str] |
         "training": {"base_model": str(folder / "words"), "max_length": 64, "device": "cpu", "min_groups": 20},
         "scoring": {"top_k": 2},
         "evaluation": {"bootstrap_samples": 1000, "latency_questions": 3},
+        "promotion": {"reserve_share": 1.0},  # of so few questions each decision needs all
     }
     if registry:
         tree["registry"] = dict(registry)

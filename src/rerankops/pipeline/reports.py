@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from rerankops.evaluation.history import entry
+from rerankops.pipeline import looks
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.evaluation import DECISIONS, read_decision, read_json, read_outcomes, write_json
 from rerankops.pipeline.incumbent import registry
@@ -22,7 +26,8 @@ _SHOWN = ("training", "scoring", "retrieval", "encoder", "reader", "judge", "eva
 
 @step
 def render_report(context: Context, decision: Address) -> Address:
-    """The report of a decision: a folder with report.html and ladder.json."""
+    """The report of a decision: a folder with report.html and ladder.json. Of the questions in reserve it holds nothing
+    but what they add to a mean."""
     workspace = context.workspace
     plan, _, evaluation = workspace.manifest(decision).inputs
     planned = read_plan(context, plan)
@@ -34,11 +39,13 @@ def render_report(context: Context, decision: Address) -> Address:
         write_json(folder / "ladder.json", document)
         settings = planned.context.settings
         earlier = history(context, decision)
+        gold = workspace.read(planned.gold, GoldQuestion)
+        shown = looks.record(planned, evaluation).shown
         page = render(
             document,
             read_decision(context, decision),
-            read_outcomes(context, evaluation),
-            workspace.read(planned.gold, GoldQuestion),
+            {name: _of(table, shown) for name, table in read_outcomes(context, evaluation).items()},
+            _of(gold, shown),
             workspace.read(planned.corpus, Passage),
             title=f"Reranker decision {decision.split('/')[1][:12]}",
             lineage=lineage(context, decision),
@@ -48,6 +55,7 @@ def render_report(context: Context, decision: Address) -> Address:
             settings=settings.model_dump(mode="json", include=set(_SHOWN)),
             orders=read_rankings(context, workspace.manifest(evaluation).inputs[2]).gold,
             awaits_approval=context.settings.promotion.approval == "human",
+            held_back=gold.num_rows - len(shown),
         )
         (folder / "report.html").write_text(page, encoding="utf-8")
         return {"earlier_decisions": len(earlier)}
@@ -80,6 +88,10 @@ def history(context: Context, decision: Address) -> list[dict[str, Any]]:
             )
         )
     return rows
+
+
+def _of(table: pa.Table, questions: Collection[str]) -> pa.Table:
+    return table.filter(pc.is_in(table["question_id"], pa.array(sorted(questions), pa.string())))
 
 
 def lineage(context: Context, decision: Address) -> dict[str, str]:

@@ -81,3 +81,21 @@ def test_where_no_answer_has_a_verdict_ranks_decide() -> None:
     told = words(parsed(page(ladder, outcomes=without)))
     assert "Hit@1 of challenger 75.0 %" in told
     assert "ranks better than retrieval_only does, by hit@1" in told
+
+
+def test_a_page_says_how_many_questions_are_held_back_and_why() -> None:
+    told = words(parsed(page(held_back=9)))
+    assert (
+        "Only 4 of the 13 gold questions are shown one by one. How systems did on each of the other 9 is held back"
+        in told
+    )
+    assert "came out alike, of the 4 shown" in told
+    assert "held back" not in words(parsed(page()))
+
+
+def test_a_page_may_show_no_question_at_all() -> None:
+    nothing = {name: table.slice(0, 0) for name, table in OUTCOMES.items()}
+    root = parsed(page(outcomes=nothing, held_back=4))
+    assert "None of the 4 gold questions are shown one by one" in words(root)
+    assert not of_class(root, "card")
+    assert "won and lost" not in words(root)

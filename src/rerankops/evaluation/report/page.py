@@ -35,6 +35,7 @@ def render(
     settings: Mapping[str, Any] | None = None,
     orders: Mapping[str, pa.Table] | None = None,
     awaits_approval: bool = False,
+    held_back: int = 0,
 ) -> str:
     """The page as one string; the same arguments give the same page.
 
@@ -45,6 +46,7 @@ def render(
     earlier decisions, oldest first. settings: nested, as they were when the models were trained. orders: query_id,
     passage_id, rank of whole rankings a system, so that places below what a reader saw can be told.
     awaits_approval: what passes is promoted only when a person approves, so the page does not say that it is.
+    held_back: gold questions that the outcomes leave out, since no report may show how systems did on them.
     """
     systems: list[Mapping[str, Any]] = list(ladder.get("systems") or [])
     comparisons: list[Mapping[str, Any]] = list(ladder.get("comparisons") or [])
@@ -93,6 +95,8 @@ def render(
             scores=sections.scores(systems),
             refusals=sections.refusals(systems),
             duels=duels,
+            held_back=held_back,
+            shown_count=max((table.num_rows for table in outcomes.values()), default=0),
             filters=_filters(duels),
             learned=chronicle([*history, this]),
             stages=ladder.get("stages") or [],
