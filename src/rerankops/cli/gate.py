@@ -6,16 +6,13 @@ from typing import Annotated
 
 import typer
 
+from rerankops.cli.looks import looks
 from rerankops.cli.output import Config, console, steps
 
 app = typer.Typer()
 gate = typer.Typer(no_args_is_help=True, help="The gate between challengers and production.")
 app.add_typer(gate, name="gate")
-
-
-@gate.callback()
-def _group() -> None:
-    """Makes `power` a command of its own although it is the only one."""
+gate.command()(looks)
 
 
 @gate.command()
