@@ -40,6 +40,7 @@ Address = str
 _TABLE = "data.parquet"
 _DOCUMENT = "document.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 _LEFT_OVER = 7 * 24 * 3600.0
 """Seconds after which a scratch folder belongs to nobody: its process was killed."""
 
@@ -425,9 +426,23 @@ class Workspace:
             try:
                 temporary.write_bytes(data)
                 _sync(temporary)
-                os.link(temporary, path.path)  # unlike a rename, it fails where somebody was faster
+                self._link(temporary, Path(path.path))
             finally:
                 temporary.unlink(missing_ok=True)
+
+    @staticmethod
+    def _link(source: Path, target: Path) -> None:
+        """Gives a file a second name, which, unlike a rename, fails where somebody was faster. On a file system without
+        hard links (BeeGFS between folders, some FUSE mounts) it is copied: as exclusive, but not at once."""
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with target.open("xb") as copy:
+                copy.write(source.read_bytes())
+                copy.flush()
+                os.fsync(copy.fileno())
 
     def _verified(self, manifest: Manifest, name: str) -> bytes:
         path = self._folder(manifest.address) / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -437,6 +438,30 @@ def test_a_reference_is_claimed_once(workspace: Workspace) -> None:
     with pytest.raises(ArtefactMissing):
         workspace.claim("looks/0002", "passages/none")
     assert workspace.ref("looks/0002") is None
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_reference_is_claimed_once_without_hard_links_as_well(
+    local: Workspace, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    first, second = (local.publish(Passage, passages(text), step="load") for text in "ab")
+    assert [local.claim("looks/0001", each) for each in (first, second, first)] == [first, first, first]
+    assert sorted(path.name for path in Path(local.root.path, "refs", "looks").iterdir()) == ["0001.json"]
+
+
+def test_a_claim_that_cannot_be_written_is_an_error(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "link", refuse)
+    address = local.publish(Passage, passages("a"), step="load")
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        local.claim("looks/0001", address)
+    assert local.ref("looks/0001") is None
 
 
 def test_references_under_a_prefix_are_listed_in_order(workspace: Workspace) -> None:

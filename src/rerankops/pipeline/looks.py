@@ -23,7 +23,7 @@ import polars as pl
 
 from rerankops.pipeline.context import Context, log
 from rerankops.promotion import budget
-from rerankops.queries.normalise import near_to, normalised
+from rerankops.queries.normalise import near_to, normalised, similar_pairs
 from rerankops.records import GoldQuestion
 from rerankops.workspace import Address
 
@@ -128,9 +128,9 @@ def standing(context: Context, gold: Address, earlier: Sequence[Look]) -> Standi
         rested.append(same[1])
         known |= same[2]
     ids = today["question_id"].to_list()
-    fresh = sorted(set(ids) - known)
-    reserved = budget.reserve(fresh, settings.promotion.reserve_share, settings.evaluation.seed).tolist()
-    shown = seen | {name for name, kept in zip(fresh, reserved, strict=True) if not kept}
+    fresh = _together(today.filter(~pl.col("question_id").is_in(list(known))), settings.queries.gold_distance_threshold)
+    reserved = budget.reserve(list(fresh.values()), settings.promotion.reserve_share, settings.evaluation.seed)
+    shown = seen | {name for name, kept in zip(fresh, reserved.tolist(), strict=True) if not kept}
     unseen = set(ids) - seen
     overlaps = tuple(len(unseen & there) / max(1, len(unseen)) for there in rested)
     spent = budget.spent((look.level, overlap) for look, overlap in zip(earlier, overlaps, strict=True))
@@ -157,6 +157,18 @@ def _same(today: pl.DataFrame, then: pl.DataFrame, parts: Sequence[pl.DataFrame]
             same |= near_to(queries, part.select(id="question_id", normal="normal"), threshold=threshold)
         found.append(same)
     return found
+
+
+def _together(questions: pl.DataFrame, threshold: float) -> dict[str, str]:
+    """Question to the id that stands for it and those that are nearly the same: they are shown or held back together,
+    since the result of one tells that of the other."""
+    frame = questions.select(id="question_id", normal="normal")
+    stands_for = {name: name for name in sorted(frame["id"])}
+    if stands_for:
+        pairs = similar_pairs(frame, frame, threshold=threshold).select("left_id", "right_id")
+        for name, other in pairs.iter_rows():
+            stands_for[name] = min(stands_for[name], other)
+    return stands_for
 
 
 def _normal(questions: pl.DataFrame) -> pl.DataFrame:

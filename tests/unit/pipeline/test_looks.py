@@ -134,6 +134,17 @@ def test_other_questions_start_anew(context: Context) -> None:
     assert look(context, gold(context, other), "two").level == pytest.approx(LEVELS[0])
 
 
+def test_questions_that_are_nearly_the_same_are_shown_or_held_back_together(context: Context) -> None:
+    texts = {}
+    for number, what in enumerate(
+        ("制动液", "变速箱油", "冷却液", "机油滤芯", "火花塞", "空调滤芯", "蓄电池", "雨刮片")
+    ):
+        texts |= {f"a{number}": f"更换{what}的周期是多少公里", f"b{number}": f"更换{what}的周期是多少公里呢"}
+    found = look(context, gold(context, texts))
+    assert 0 < len(found.shown) < len(texts)
+    assert {name[1:] for name in found.shown if name[0] == "a"} == {name[1:] for name in found.shown if name[0] == "b"}
+
+
 def test_without_a_reserve_a_second_look_has_nothing_to_decide_on(tmp_path: Path) -> None:
     context = here(tmp_path, reserve_share=0.0)
     questions = gold(context)
