@@ -9,7 +9,7 @@ questions and what is near them are left out.
 - **When**: Mondays at five, after `collect_annotation_batch`, or by hand.
 - **Again**: the same events, gold questions and people's judgments give the same judgments. With no events, or none
   that say anything, the run skips.
-- **Then**: updates the asset `rerankops://judgments`, which starts `retrain_reranker`.
+- **Then**: updates the asset `rerankops://judgments`, which starts `retrain_reranker` when enough labels came.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ Skene, 1979) into judgments with a confidence; scorecards beside them say how ea
 
 - **When**: every hour, or by hand for one batch.
 - **Again**: a delivery is validated once; the same deliveries give the same judgments. With nothing new the run skips.
-- **Then**: updates the asset `rerankops://judgments`, which starts `retrain_reranker` and `ask_adjudicators`.
+- **Then**: updates the asset `rerankops://judgments`, which starts `ask_adjudicators` and, when enough labels came,
+  `retrain_reranker`.
 """
 
 from __future__ import annotations

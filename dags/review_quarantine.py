@@ -7,7 +7,8 @@ verdict, and the lineage of every judgment made from it shows that.
 - **When**: by hand only. `rerankops quarantine list`, or the page it links, shows what waits and under which id.
 - **Again**: the same decision changes nothing. The opposite one, or the release of a delivery that a later one
   superseded, is refused unless *Overrule* is set; both decisions stay on record.
-- **Then**: updates the asset `rerankops://judgments` after a release, which starts `retrain_reranker`.
+- **Then**: updates the asset `rerankops://judgments` after a release, which starts `retrain_reranker` when enough
+  labels came.
 """
 
 from __future__ import annotations

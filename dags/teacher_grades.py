@@ -7,7 +7,8 @@ changes, and the log says why in numbers. Labels of a teacher that is trusted no
 
 - **When**: every Monday at 06:00 UTC, or by hand. Without `llm.url` the run skips.
 - **Again**: an answer is paid for once; a run that was stopped, or whose budget ended, goes on where it was.
-- **Then**: updates the asset `rerankops://judgments` when labels changed, which starts `retrain_reranker`.
+- **Then**: updates the asset `rerankops://judgments` when labels changed, which starts `retrain_reranker` when enough
+  did.
 """
 
 from __future__ import annotations
