@@ -8,8 +8,10 @@ import pytest
 from gold_looks import compared_before_looks_were_stored, gold, here, labels, look
 
 from rerankops.pipeline.context import Context
+from rerankops.pipeline.corpus import GOLD, INDEX
 from rerankops.pipeline.due import Due, retraining_due
 from rerankops.pipeline.judgments import JUDGMENTS
+from rerankops.pipeline.training import plan_retraining
 
 LABELS = [(f"q{number}", "p1", 3) for number in range(5)]
 
@@ -72,6 +74,19 @@ def test_comparisons_from_before_looks_were_stored_count_as_well(context: Contex
     stored = labels(context, LABELS)
     compared_before_looks_were_stored(context, gold(context), "old", judgments=stored)
     assert new_labels(context, [*LABELS, ("q9", "p1", 2)]) == 1
+
+
+def test_how_many_labels_make_one_due_makes_no_other_retraining(context: Context) -> None:
+    workspace = context.workspace
+    workspace.point(JUDGMENTS, labels(context, LABELS))
+    workspace.point(GOLD, gold(context))
+    workspace.point(INDEX, workspace.publish_document("indexes", {}, step="build_index"))
+    plans = set()
+    for least in (1, 500):
+        tree = context.settings.model_dump(mode="json")
+        tree["training"]["min_new_labels"] = least
+        plans.add(plan_retraining(context=context.with_settings(tree)))
+    assert len(plans) == 1
 
 
 def test_it_says_how_many_are_to_go() -> None:
