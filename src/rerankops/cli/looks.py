@@ -20,9 +20,11 @@ def looks(
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead.")] = False, config: Config = None
 ) -> None:
     """Every look at the gold questions in force, what it spent, what is left and what new questions would buy."""
-    from rerankops.pipeline import context, gold_budget
+    from rerankops.pipeline import context, due, gold_budget
+    from rerankops.pipeline.judgments import JUDGMENTS
 
-    found = gold_budget.gold_budget(context=context.load(config))
+    here = context.load(config)
+    found = gold_budget.gold_budget(context=here)
     if as_json:
         print(json.dumps(asdict(found), ensure_ascii=False, indent=1))
         return
@@ -30,6 +32,8 @@ def looks(
         console.print(_table(found))
     for line in told(found):
         console.print(line, soft_wrap=True)
+    if here.workspace.ref(JUDGMENTS):
+        console.print(f"Retraining: {due.retraining_due(context=here).words}.", soft_wrap=True)
 
 
 def told(found: GoldBudget) -> list[str]:

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from gold_looks import TEXTS, compared_before_looks_were_stored, gold, here, look
+from gold_looks import TEXTS, compared_before_looks_were_stored, gold, here, labels, look
 
 from rerankops import cli
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.gold_budget import gold_budget
+from rerankops.pipeline.judgments import JUDGMENTS
 
 ALPHA = 0.05
 
@@ -61,11 +62,13 @@ def test_the_command_tells_it_in_a_table_and_in_words(
     questions = gold(context)
     context.workspace.point(GOLD, questions)
     compared_before_looks_were_stored(context, gold(context, {"a1": "只在旧的一套里的问题"}), "old")
-    look(context, questions)
+    look(context, questions, judgments=labels(context, [("q1", "p1", 3)]))
+    context.workspace.point(JUDGMENTS, labels(context, [("q1", "p1", 3), ("q2", "p1", 0)]))
     shown = " ".join(told(tmp_path, monkeypatch, capsys).split())
     assert "evaluations/one (not finished)" in shown
     assert "before" in shown
     assert "The next look is made at 0.0125, half of what is left of 0.05 (promotion.alpha)" in shown
+    assert "Retraining: 1 new or changed labels since the last retraining, 100 make one due" in shown
     data = json.loads(told(tmp_path, monkeypatch, capsys, "--json"))
     assert [(each["number"], each["overlap"]) for each in data["made"]] == [(0, 0.0), (1, 1.0)]
 
