@@ -89,8 +89,8 @@ def test_questions_that_are_the_same_go_on_with_what_is_left(context: Context, c
 
 
 def test_a_typo_that_is_corrected_under_another_id_makes_no_new_question(context: Context) -> None:
-    look(context, gold(context, {"q1": "冬天早上冷启动以后需要原地热车多长时间才可以上路行使"}))
-    corrected = gold(context, {"n1": "冬天早上冷启动以后需要原地热车多长时间才可以上路行驶？"})
+    look(context, gold(context, {"q1": "这辆车的后备相在放倒后排座椅以后容积一共是多少升"}))
+    corrected = gold(context, {"n1": "这辆车的后备箱在放倒后排座椅以后容积一共是多少升？"})
     assert look(context, corrected, "two").level == pytest.approx(LEVELS[1])
 
 
