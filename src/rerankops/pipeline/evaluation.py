@@ -37,6 +37,7 @@ def freeze_gold_candidates(context: Context, plan: Address) -> Address:
     planned = read_plan(context, plan)
 
     def make() -> tuple[pa.Table, Mapping[str, float]]:
+        _asked(planned, context.workspace.read(planned.corpus, Passage))  # a corpus of another kind is told at once
         texts = asked_questions(planned)
         found = search(planned.context, planned.index, list(texts), list(texts.values()))
         legs = legs_alone(planned.context, planned.index, texts)
@@ -65,8 +66,8 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
         from rerankops.evaluation.metrics import qrels
 
         workspace = context.workspace
-        gold = workspace.read(planned.gold, GoldQuestion)
         passages = workspace.read(planned.corpus, Passage)
+        gold, lost = _asked(planned, passages)
         rankings, measured = read_rankings(context, ranked), {}
         with reading(planned.context) as asked:
             for system, rows in rankings.gold.items():
@@ -106,7 +107,7 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
             seed=settings.evaluation.seed,
         )
         write_json(folder / "ladder.json", {**steps, "problems": problems})
-        return {"gold_questions": gold.num_rows, "systems": len(measured), "read": read}
+        return {"gold_questions": gold.num_rows, **lost, "systems": len(measured), "read": read}
 
     return context.workspace.publish_folder("evaluations", build, step="evaluate", inputs=inputs)
 
@@ -126,7 +127,7 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
         from rerankops.promotion.gate import decide as gate
 
         refuse_changed_gold(planned)
-        gold = context.workspace.read(planned.gold, GoldQuestion)
+        gold, _ = _asked(planned, context.workspace.read(planned.corpus, Passage))
         current = champion(context)
         measured = read_outcomes(context, evaluation)
         values = aligned(measured, gold, settings.promotion.primary_metric)
@@ -188,6 +189,14 @@ def comparisons_before(context: Context, look: Look) -> float:
     earlier = looks.looks(context)
     earlier = earlier[: next(place for place, other in enumerate(earlier) if other.evaluation == look.evaluation)]
     return sum(looks.standing(context, look.gold, earlier).overlaps)
+
+
+def _asked(planned: Plan, corpus: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+    """The gold questions, less what is asked of passages that left the corpus; see evaluation.lost."""
+    from rerankops.evaluation.lost import without_lost
+
+    gold = planned.context.workspace.read(planned.gold, GoldQuestion)
+    return without_lost(gold, corpus, at_most=planned.context.settings.quality.max_lost_gold_share)
 
 
 def read_refused(context: Context, evaluation: Address) -> dict[str, Any]:

@@ -14,9 +14,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from rerankops.errors import InputError
 from rerankops.pipeline.context import Context, log
-from rerankops.pipeline.corpus import encoder_of
+from rerankops.pipeline.index import refuse_other_encoder
 from rerankops.pipeline.own_signals import own_pool
 from rerankops.records import Passage
 from rerankops.workspace import Address
@@ -120,7 +119,7 @@ def pool(context: Context, index: Address, candidates: pa.Table, texts: Mapping[
     from rerankops.scoring.signals import signals
 
     corpus, vectors = context.workspace.manifest(index).inputs
-    _refuse_other_encoder(context, vectors)
+    refuse_other_encoder(context, index)
     query_ids = list(texts)
     encoded = encoder.encode_queries([texts[query_id] for query_id in query_ids])
     with context.workspace.local_folder(vectors) as folder:
@@ -137,19 +136,6 @@ def pool(context: Context, index: Address, candidates: pa.Table, texts: Mapping[
         key: joined(title, text) for key, title, text in wanted.select("passage_id", "title", "text").iter_rows()
     }
     return Pool(candidates, table, texts, passages, Source(index, vectors, encoder, tuple(query_ids), encoded))
-
-
-def _refuse_other_encoder(context: Context, vectors: Address) -> None:
-    from rerankops.retrieval import identity
-
-    said, now = encoder_of(context.workspace, vectors), context.settings.encoder
-    if not identity.same(said, now):
-        changed = "its files changed since" if said.get("model") == now.model else f"the settings say {now.model}"
-        raise InputError(
-            f"the vectors of the index were made with the encoder {said.get('model')} and {changed}, or its prompts or "
-            "max_length did; run refresh_corpus_index, after giving other files a name of their own, or set encoder "
-            "back to what it was"
-        )
 
 
 def rank_with(context: Context, ranker: Address, pool: Pool, *, who: str) -> Ranking:

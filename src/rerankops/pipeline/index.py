@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rerankops.errors import RerankopsError
+from rerankops.errors import InputError, RerankopsError
 from rerankops.pipeline.context import Context, log, step
-from rerankops.pipeline.corpus import GOLD, INDEX
+from rerankops.pipeline.corpus import GOLD, INDEX, encoder_of
 from rerankops.records import GoldQuestion, Passage
 from rerankops.workspace import Address
 
@@ -180,7 +180,11 @@ def tune_index(context: Context, index: Address, target: float, tell: Callable[[
 
 @contextmanager
 def open_index(context: Context, index: Address) -> Iterator[Retriever]:
-    """An index of the workspace, on whichever backend it was built, ready to search."""
+    """An index of the workspace, on whichever backend it was built, ready to search with the encoder of the settings.
+
+    Raises InputError when that is another one than it was built with.
+    """
+    refuse_other_encoder(context, index)
     settings, version = context.settings, _on_cluster(context, index)
     if version is None:
         from rerankops.retrieval.embedded import EmbeddedRetriever
@@ -193,6 +197,21 @@ def open_index(context: Context, index: Address) -> Iterator[Retriever]:
         with context.elasticsearch() as cluster:
             name = f"{settings.elasticsearch.alias}-{version}"
             yield ElasticsearchRetriever(cluster, name, settings.elasticsearch, settings.retrieval)
+
+
+def refuse_other_encoder(context: Context, index: Address) -> None:
+    """Raises InputError when the encoder of the settings is not the one that made the vectors of an index: of the same
+    width, they would be compared without an error and mean nothing."""
+    from rerankops.retrieval import identity
+
+    said, now = encoder_of(context.workspace, context.workspace.manifest(index).inputs[1]), context.settings.encoder
+    if not identity.same(said, now):
+        changed = "its files changed since" if said.get("model") == now.model else f"the settings say {now.model}"
+        raise InputError(
+            f"the vectors of the index were made with the encoder {said.get('model')} and {changed}, or its prompts or "
+            "max_length did; run refresh_corpus_index, after giving other files a name of their own, or set encoder "
+            "back to what it was"
+        )
 
 
 def _on_cluster(context: Context, index: Address) -> str | None:

@@ -46,18 +46,26 @@ def listing(context: Context) -> dict[str, Any]:
 
 @step
 def description(context: Context, name: str) -> dict[str, Any]:
-    """One version in full, by number or alias: what `listing` has of it, and reasons, rules, lineage, moves, run_id and
-    the URI that mlflow.pyfunc loads. Raises ArtefactMissing."""
+    """One version in full, by number or alias: what `listing` has of it, and reasons, rules, lineage, moves, run_id,
+    the URI that mlflow.pyfunc loads, and the encoder and retrieval whose signals it needs, in words. Raises
+    ArtefactMissing."""
+    from rerankops.promotion.flavour import RANKER
+    from rerankops.promotion.recording import MODEL
+    from rerankops.scoring.ranker import FILE, told_of_encoder, told_of_retrieval
+
     book = require(context)
     version = book.resolve(name)
     state = book.state()
     verdict = document(book, version, "decision.json")
+    fitted = document(book, version, f"{MODEL}/{RANKER}/{FILE}")
     lineage = {key.removeprefix("lineage."): value for key, value in version.tags.items() if key.startswith("lineage.")}
     return {
         **_row(version, _aliases(book), bool(state.rejection(version.version))),
         "model": book.model_name,
         "reasons": list(verdict.get("reasons", ())),
         "rules": [{name: rule[name] for name in ("name", "passed", "words")} for rule in verdict.get("rules", ())],
+        "encoder": told_of_encoder(fitted.get("encoder", {})),
+        "retrieval": told_of_retrieval(fitted.get("retrieval", {})),
         "lineage": lineage,
         "from": {name: version.tags.get(f"rerankops.{name}", "") for name in ("judgment", "gold", "index", "settings")},
         "moves": [

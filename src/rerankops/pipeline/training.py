@@ -179,7 +179,7 @@ def build_training_groups(context: Context, plan: Address, candidates: Address) 
         corpus = workspace.read(planned.corpus, Passage)
         outside = outside_passages(workspace, planned.judgments, corpus)
         groups, counts = build_groups(
-            labels(planned),
+            _taught(planned),
             order,
             pa.concat_tables([corpus, outside]),
             negatives_per_positive=training.negatives_per_positive,
@@ -190,6 +190,7 @@ def build_training_groups(context: Context, plan: Address, candidates: Address) 
             gold_query_ids=leaks(planned),
             outside=frozenset(outside["passage_id"].to_pylist()),
             least_of_people=training.min_groups,
+            max_lost_share=context.settings.quality.max_lost_judgment_share,
         )
         if groups.num_rows < training.min_groups:
             raise InputError(
@@ -296,7 +297,19 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
 
 
 def labels(planned: Plan) -> pa.Table:
-    """What the plan's judgments and preferences teach; shuffled within each query when it is a negative control."""
+    """What the plan's judgments and preferences teach of passages that there are; shuffled within each query when it is
+    a negative control."""
+    from rerankops.training.groups import about
+
+    workspace = planned.context.workspace
+    corpus = workspace.read(planned.corpus, Passage)
+    outside = outside_passages(workspace, planned.judgments, corpus)
+    known = {*corpus["passage_id"].to_pylist(), *outside["passage_id"].to_pylist()}
+    return about(_taught(planned), known)
+
+
+def _taught(planned: Plan) -> pa.Table:
+    """The same, of passages that left the corpus too."""
     from rerankops.training.groups import shuffle_labels
 
     judgments = taken_in(planned)

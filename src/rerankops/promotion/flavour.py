@@ -15,6 +15,9 @@ cross-encoder reads, title and text. What the score is depends on the columns:
 - There are none of them: it is the bare logit of the cross-encoder, which is not what the gate saw. A ranker
   without a cross-encoder cannot do this.
 - Some are there and others missing: an error that names them.
+
+The signals have to be those of the encoder and the BM25 that the ranker was fitted with: `ranker.json` records both,
+and the model's metadata the encoder (`rerankops.encoder`). Another encoder's cosines rank worse and no error says so.
 """
 
 from __future__ import annotations
@@ -85,8 +88,8 @@ def rank(ranker: Ranker, rows: pl.DataFrame, logits: Any) -> pl.DataFrame:
         return _by_logit(ranker, rows, logits)
     if needed - given:
         raise InputError(
-            f"signal {sorted(needed - given)[0]!r} is missing; this ranker's score is made of {sorted(needed)}, and "
-            "without any of them rows get the bare logit"
+            f"signal {sorted(needed - given)[0]!r} is missing; this ranker's score is made of {sorted(needed)}, "
+            f"with the encoder {ranker.made_with}; without any of them rows get the bare logit"
         )
     signals = _signals(rows)
     if ranker.uses_cross_encoder:
@@ -160,7 +163,7 @@ def save(folder: Path, ranker: Path, *, metadata: Mapping[str, str]) -> None:
             signature=ModelSignature(Schema(inputs), Schema(outputs)),
             input_example=pd.DataFrame(example),
             model_config={"batch_size": _BATCH},
-            metadata=dict(metadata),
+            metadata={**metadata, "rerankops.encoder": loaded.made_with},
             pip_requirements=[f"{name}=={version(name)}" for name in requirements],
         )
     if digest(folder / RANKER) != digest(ranker):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ RANKED = pa.schema(
     [("query_id", pa.string()), ("passage_id", pa.string()), ("rank", pa.int32()), ("score", pa.float64())]
 )
 """What a ranker returns: every candidate of every query, rank 1 best."""
-_TOLD = ("model", "query_prompt", "passage_prompt", "max_length", "weights")
+_ENCODER = ("model", "query_prompt", "passage_prompt", "max_length", "weights")
+_RETRIEVAL = ("backend", "bm25_k1", "bm25_b", "title_weight", "analyzer", "bm25_k", "dense_k", "fusion", "rrf_k")
 _REFUSED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
 """Files that run code when they are loaded; they are not carried along."""
 
@@ -61,11 +62,7 @@ class Ranker:
     def made_with(self) -> str:
         """The encoder that its signals need, in words; `none` when it uses none."""
         used = {name for blend in (self.blend, self.fusion) if blend for name in blend.names}
-        if not used & {"cosine", "maxsim"}:
-            return "none"
-        said = {name: value for name, value in self.encoder.items() if name in _TOLD and value not in (None, "")}
-        model = said.pop("model", "not recorded")
-        return ", ".join([str(model), *(f"{name.replace('_', ' ')} {value}" for name, value in said.items())])
+        return told_of_encoder(self.encoder) if used & {"cosine", "maxsim"} else "none"
 
     @property
     def uses_cross_encoder(self) -> bool:
@@ -147,6 +144,22 @@ class Ranker:
             )
         except KeyError as error:
             raise InputError(f"{folder / FILE} lacks {error}") from error
+
+
+def told_of_encoder(said: Mapping[str, Any]) -> str:
+    """A ranker's record of its encoder in words."""
+    return _told(said, _ENCODER)
+
+
+def told_of_retrieval(said: Mapping[str, Any]) -> str:
+    """What of a ranker's record of retrieval its signals depend on, in words."""
+    return _told(said, _RETRIEVAL)
+
+
+def _told(said: Mapping[str, Any], names: Sequence[str]) -> str:
+    first, *rest = names
+    known = [f"{name.replace('_', ' ')} {said[name]}" for name in rest if said.get(name) not in (None, "")]
+    return ", ".join([str(said[first]), *known]) if said.get(first) else "not recorded"
 
 
 def rank_by(candidates: pa.Table) -> pa.Table:

@@ -76,14 +76,15 @@ def build_groups(
     gold_query_ids: Collection[str] = frozenset(),
     least_of_people: int = 1,
     outside: Collection[str] = frozenset(),
+    max_lost_share: float = 1.0,
 ) -> tuple[pa.Table, dict[str, int]]:
     """One group a judged query that has something to learn from, and the counts of COUNTS.
 
     judgments: records.Judgment; where a pair was judged by several origins the first of ORIGINS wins (see intake).
-    Those of feedback about passages that have left the corpus are left out; people's are an error. candidates:
-    query_id, passage_id, rank and score, in the incumbent's order (rank 1 best). passages: records.Passage.
-    gold_query_ids: the gold questions' queries and their near-duplicates. outside: ids of passages that retrieval
-    cannot return because the corpus does not have them, as imported sets bring them.
+    Those about passages that have left the corpus are left out and counted, whoever gave them. candidates: query_id,
+    passage_id, rank and score, in the incumbent's order (rank 1 best). passages: records.Passage. gold_query_ids: the
+    gold questions' queries and their near-duplicates. outside: ids of passages that retrieval cannot return because the
+    corpus does not have them, as imported sets bring them.
 
     Positives: every passage of grade >= 2. Negatives, negatives_per_positive for each positive: first the judged
     ones of grade <= 1 within the incumbent's first hard_negative_depth, highest first; then judged ones from outside,
@@ -99,7 +100,8 @@ def build_groups(
     others arrive, and every stratum is split in about the same share. What is chosen on dev should rest on what people
     said: where they judged least_of_people queries, those that they did not judge are all in train.
 
-    Raises GoldLeak when a judged query is among gold_query_ids, InputError when a judged passage has no text.
+    Raises GoldLeak when a judged query is among gold_query_ids, InputError when more than the share max_lost_share of
+    the judgments are about passages that left the corpus.
     """
     leaked = sorted(set(judgments.column("query_id").to_pylist()) & set(gold_query_ids))
     if leaked:
@@ -110,14 +112,13 @@ def build_groups(
     texts = {row["passage_id"]: row for row in passages.select(["passage_id", "title", "text"]).to_pylist()}
     ranked = _by_query(_scores_from_zero(pl.DataFrame(pl.from_arrow(candidates))))
     counts: Counter[str] = Counter()
-    measuring = set(of_people(judgments, least=least_of_people).column("query_id").to_pylist())
+    present = about(judgments, texts)
+    _refuse_lost(judgments, present, at_most=max_lost_share)
+    measuring = set(of_people(present, least=least_of_people).column("query_id").to_pylist())
     rows = []
     for query_id, everything in _by_query(_one_origin(pl.DataFrame(pl.from_arrow(judgments)))).items():
-        judged = [row for row in everything if row["origin"] != "feedback" or row["passage_id"] in texts]
+        judged = [row for row in everything if row["passage_id"] in texts]
         counts["left_the_corpus"] += len(everything) - len(judged)
-        unknown = [row["passage_id"] for row in judged if row["passage_id"] not in texts]
-        if unknown:
-            raise InputError(f"judged passage {unknown[0]} of query {query_id} is not in the corpus")
         group = _group(
             judged,
             [row for row in ranked.get(query_id, []) if row["passage_id"] in texts],
@@ -143,6 +144,25 @@ def build_groups(
             }
         )
     return TrainingGroup.table(rows), {name: counts[name] for name in COUNTS}
+
+
+def about(judgments: pa.Table, passage_ids: Collection[str]) -> pa.Table:
+    """The judgments of these passages."""
+    known = pl.Series(list(passage_ids), dtype=pl.String).implode()
+    return Judgment.conform(pl.DataFrame(pl.from_arrow(judgments)).filter(pl.col("passage_id").is_in(known)).to_arrow())
+
+
+def _refuse_lost(judgments: pa.Table, present: pa.Table, *, at_most: float) -> None:
+    lost = judgments.num_rows - present.num_rows
+    if lost and lost / judgments.num_rows > at_most:
+        there = set(present["passage_id"].to_pylist())
+        gone = next(row for row in judgments.to_pylist() if row["passage_id"] not in there)
+        raise InputError(
+            f"{lost} of {judgments.num_rows} judgments are about passages that left the corpus, such as "
+            f"{gone['passage_id']} of query {gone['query_id']}; at most the share {at_most} is expected "
+            "(quality.max_lost_judgment_share). Was the corpus cut into other passages, or given other ids? Then give "
+            "passages their ids back, or label anew; where so many did leave, raise the setting"
+        )
 
 
 def share_of(query_id: str, seed: int) -> float:

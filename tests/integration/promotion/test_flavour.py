@@ -131,6 +131,8 @@ def test_every_kind_of_ranker_predicts_its_own_example(kind: str, ranker: Path, 
     flavour.save(tmp_path / "model", source, metadata={})
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     assert sorted(model.predict(model.input_example)["rank"]) == [1, 2]
+    about = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())
+    assert about["metadata"]["rerankops.encoder"] == {"fusion": "m", "logit": "none"}[kind]
 
 
 def test_the_model_is_code_and_safetensors_and_says_what_it_needs(saved: Path) -> None:
@@ -138,7 +140,7 @@ def test_the_model_is_code_and_safetensors_and_says_what_it_needs(saved: Path) -
     function = about["flavors"]["python_function"]
     assert function["model_code_path"].endswith("served.py")
     assert "python_model" not in function
-    assert about["metadata"] == {"rerankops.key": "decisions/1"}
+    assert about["metadata"] == {"rerankops.key": "decisions/1", "rerankops.encoder": "none"}, "it blends bm25 alone"
     requirements = (saved / "requirements.txt").read_text()
     assert "rerankops==" in requirements
     assert "sentence-transformers==" in requirements

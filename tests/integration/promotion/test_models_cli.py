@@ -205,6 +205,7 @@ def test_a_version_is_shown_with_reasons_lineage_and_moves(here: Context, ranker
     assert found["decision"] == decision
     assert found["from"]["gold"] == LINEAGE["gold_questions"]
     assert found["lineage"] == LINEAGE
+    assert (found["encoder"], found["retrieval"]) == ("m", "embedded, bm25 k1 1.2, bm25 b 0.75")
     assert found["uri"] == f"models:/{here.settings.registry.model_name}/1"
     (move,) = found["moves"]
     assert (move["action"], move["actor"], move["reason"]) == ("promote", "gate, decision x", "better by far")

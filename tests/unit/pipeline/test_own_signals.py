@@ -20,6 +20,7 @@ from rerankops.pipeline import corpus, evaluation, incumbent, index, ranking
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.own_signals import own_pool
 from rerankops.pipeline.queries import search
+from rerankops.pipeline.training import labels, read_plan, taken_in
 from rerankops.retrieval import identity
 from rerankops.retrieval.encoder import Encoder
 from rerankops.scoring.blend import Blend, single
@@ -89,10 +90,9 @@ def test_each_is_scored_on_its_own_signals_and_the_old_way_would_have_decided_ot
 def test_the_signals_are_those_that_its_own_encoder_gives_on_the_frozen_candidates(moved: Moved) -> None:
     with moved.here.workspace.local_folder(moved.ranked(moved.here)) as folder:
         found = pq.read_table(folder / "champion.parquet").sort_by([("query_id", "ascending"), ("rank", "ascending")])
-    gold = moved.here.workspace.require("gold", "")
     built = moved.before.workspace.manifest(moved.before.workspace.require("index", "")).inputs[0]
     theirs = index.build_index(built, corpus.embed_corpus(built, context=moved.before), context=moved.before)
-    texts = ranking.gold_questions(replace_plan(moved, gold))
+    texts = ranking.gold_questions(read_plan(moved.here, moved.fitted.plan))
     table = moved.here.workspace.read(moved.candidates, ranking.Candidate)
     pool = incumbent.pool(moved.before, theirs, table, texts, encoder=Encoder(moved.before.settings.encoder))
     with moved.here.workspace.local_folder(moved.champion) as folder:
@@ -100,12 +100,6 @@ def test_the_signals_are_those_that_its_own_encoder_gives_on_the_frozen_candidat
     expected = expected.sort_by([("query_id", "ascending"), ("rank", "ascending")])
     assert found["passage_id"].to_pylist() == expected["passage_id"].to_pylist()
     assert found["score"].to_pylist() == pytest.approx(expected["score"].to_pylist(), abs=1e-3)
-
-
-def replace_plan(moved: Moved, gold: str) -> Any:
-    from rerankops.pipeline.training import read_plan
-
-    return replace(read_plan(moved.here, moved.fitted.plan), gold=gold)
 
 
 def test_a_retry_encodes_no_passage_and_no_question_of_the_pool_again(
@@ -130,6 +124,21 @@ def test_a_retry_encodes_no_passage_and_no_question_of_the_pool_again(
     timed = [count for model, count in encoded if model == two_encoders.CHINESE]
     assert set(timed) == {1}, "one at a time, to measure what it takes"
     assert len(timed) == moved.here.settings.evaluation.latency_questions + 1
+
+
+def test_what_was_said_about_a_passage_that_left_the_corpus_is_left_out_and_counted(moved: Moved) -> None:
+    workspace = moved.here.workspace
+    _, _, groups, _ = workspace.manifest(moved.fitted.contenders).inputs
+    counts = workspace.manifest(groups).counts
+    assert (counts["left_the_corpus"], counts["dropped_without_positive"]) == (2, 1), "of four origins one is asked"
+    planned = read_plan(moved.here, moved.fitted.plan)
+    assert two_encoders.GONE in taken_in(planned)["passage_id"].to_pylist()
+    assert two_encoders.GONE not in labels(planned)["passage_id"].to_pylist()
+    measured = evaluation.evaluate(
+        moved.fitted.plan, moved.fitted.contenders, moved.ranked(moved.here), context=moved.here
+    )
+    counts = workspace.manifest(measured).counts
+    assert (counts["lost_passages"], counts["lost_questions"]) == (1, 0)
 
 
 # -- what differs, what can be made again, what refuses
@@ -239,6 +248,16 @@ def test_files_that_changed_under_their_name_refuse_the_ranker_and_the_index(pla
         own_pool(here, theirs, pool, who="champion")
     with pytest.raises(InputError, match=r"vectors of the index were made with .* its files changed since"):
         place.pool(here)
+
+
+def test_an_index_is_not_searched_with_another_encoder_of_the_same_width(place: Place) -> None:
+    here, other = place.opened(), place.opened(encoder={"model": str(place.folder / "other")})
+    pool = place.pool(here)
+    for encoder in ({"model": str(place.folder / "other")}, {"query_prompt": "op "}, {"max_length": 4}):
+        with pytest.raises(InputError, match="the vectors of the index were made with"):
+            search(place.opened(encoder=encoder), pool.source.index, list(TEXTS), list(TEXTS.values()))
+    with pytest.raises(InputError, match=f"the settings say {place.folder / 'other'}"):
+        incumbent.pool(other, pool.source.index, pool.candidates, TEXTS, encoder=Encoder(other.settings.encoder))
 
 
 def test_a_ranker_from_before_the_files_were_recorded_is_taken_at_its_name_and_says_so(

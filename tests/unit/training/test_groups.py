@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from rerankops.errors import GoldLeak, InputError
-from rerankops.records import Judgment, Passage, TrainingGroup
+from rerankops.records import ORIGINS, Judgment, Passage, TrainingGroup
 from rerankops.training.groups import build_groups, share_of, shuffle_labels
 
 PASSAGES = Passage.table({"passage_id": f"p{i}", "title": "t", "text": f"text {i}", "metadata": []} for i in range(40))
@@ -159,9 +159,23 @@ def test_a_judged_gold_question_fails_the_run():
         build(*many(5), gold_query_ids={"q3", "q77"})
 
 
-def test_a_judged_passage_that_left_the_corpus_is_named():
-    with pytest.raises(InputError, match="judged passage gone of query q"):
-        build(judged({"q": {"gone": 3}}), ranking({"q": falling()}))
+def test_judgments_of_passages_that_left_the_corpus_are_left_out_and_counted_whoever_gave_them():
+    judgments, candidates = many(5)
+    more = judged({"q0": {"gone": 3, "away": 0}, "q9": {"gone": 3}})
+    for origin in ORIGINS:
+        told = more.set_column(more.schema.get_field_index("origin"), more.schema.field("origin"), [[origin] * 3])
+        table, counts = build(pa.concat_tables([judgments, told]), candidates)
+        assert counts["left_the_corpus"] == 3
+        assert table.equals(build(judgments, candidates)[0])
+
+
+def test_too_many_such_judgments_fail_with_what_to_do():
+    judgments, candidates = many(5)
+    both = pa.concat_tables([judgments, judged({"q9": {"gone": 3, "away": 0}})])
+    share = 2 / both.num_rows
+    assert build(both, candidates, max_lost_share=share)[1]["left_the_corpus"] == 2
+    with pytest.raises(InputError, match=r"2 of \d+ judgments .* such as (gone|away) of query q9; .*label anew"):
+        build(both, candidates, max_lost_share=share - 0.001)
 
 
 def test_groups_are_the_same_whatever_the_order_of_the_rows():
