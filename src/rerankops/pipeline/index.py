@@ -142,6 +142,7 @@ def look_up(context: Context, text: str, where: Where) -> list[dict[str, Any]]:
     from rerankops.retrieval.search import candidates
 
     address = served_index(context)
+    refuse_other_encoder(context, address)
     passages = pl.DataFrame(
         pl.from_arrow(context.workspace.read(context.workspace.manifest(address).inputs[0], Passage))
     )
@@ -180,11 +181,8 @@ def tune_index(context: Context, index: Address, target: float, tell: Callable[[
 
 @contextmanager
 def open_index(context: Context, index: Address) -> Iterator[Retriever]:
-    """An index of the workspace, on whichever backend it was built, ready to search with the encoder of the settings.
-
-    Raises InputError when that is another one than it was built with.
-    """
-    refuse_other_encoder(context, index)
+    """An index of the workspace, on whichever backend it was built, ready to search. Who searches with the encoder's
+    vectors calls refuse_other_encoder first."""
     settings, version = context.settings, _on_cluster(context, index)
     if version is None:
         from rerankops.retrieval.embedded import EmbeddedRetriever

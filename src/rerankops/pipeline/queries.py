@@ -18,7 +18,7 @@ from rerankops.errors import SettingsError
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD, INDEX
 from rerankops.pipeline.gold_sets import protected_questions
-from rerankops.pipeline.index import open_index
+from rerankops.pipeline.index import open_index, refuse_other_encoder
 from rerankops.queries.distilling import distil
 from rerankops.queries.logs import open_log
 from rerankops.queries.normalise import identify, near_to
@@ -195,10 +195,12 @@ def retrieve_candidates(context: Context, queries: Address, index: Address | Non
 
 
 def search(context: Context, index: Address, query_ids: list[str], texts: list[str]) -> pa.Table:
-    """Candidates of any texts on an index of the workspace."""
+    """Candidates of any texts on an index of the workspace. Raises InputError when the encoder of the settings is not
+    the one that it was built with."""
     from rerankops.retrieval.encoder import Encoder
     from rerankops.retrieval.search import candidates
 
+    refuse_other_encoder(context, index)
     vectors = Encoder(context.settings.encoder).encode_queries(texts).vectors
     with open_index(context, index) as retriever:
         return candidates(retriever, query_ids, texts, vectors, context.settings.retrieval)

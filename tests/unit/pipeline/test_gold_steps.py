@@ -202,7 +202,7 @@ def test_forms_show_the_candidates_that_retrieval_finds_and_grades_are_of_the_co
     here = place.with_settings(gold={"candidates_per_question": 3}, encoder={"model": "tests/hashed"})
     place.context = here
     passages, vectors = numbered(40)
-    built = build_index(*corpus_and_vectors(place.workspace, passages, vectors), context=here)
+    built = build_index(*corpus_and_vectors(place.workspace, passages, vectors, here.settings.encoder), context=here)
     place.workspace.point(CORPUS, place.workspace.manifest(built).inputs[0])
     place.workspace.point(INDEX, built)
     place.draft()

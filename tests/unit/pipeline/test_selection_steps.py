@@ -109,7 +109,9 @@ def place(tmp_path: Path, read: list[str]) -> Place:
     passages = Passage.table(
         {"passage_id": f"p{number:02}", "title": "", "text": text, "metadata": []} for number, text in enumerate(texts)
     )
-    built = index.build_index(*corpus_and_vectors(here.workspace, passages, encoded(texts).vectors), context=here)
+    built = index.build_index(
+        *corpus_and_vectors(here.workspace, passages, encoded(texts).vectors, here.settings.encoder), context=here
+    )
     here.workspace.point(INDEX, built)
     return Place(here)
 

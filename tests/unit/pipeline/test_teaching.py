@@ -109,9 +109,9 @@ class World:
         ]
         passages = Passage.table(rows)
         vectors = encoded([row["text"] for row in rows]).vectors
-        corpus, embedded = corpus_and_vectors(self.workspace, passages, vectors)
-        self.workspace.point(CORPUS, corpus)
         here = self.context()
+        corpus, embedded = corpus_and_vectors(self.workspace, passages, vectors, here.settings.encoder)
+        self.workspace.point(CORPUS, corpus)
         index.serve_index(index.build_index(corpus, embedded, context=here), context=here)
         gold = {"question_id": "g1", "text": GOLD_TEXT, "accepted_answers": ["按键"], "stratum": "procedure",
                 "relevant_passage_ids": []}  # fmt: skip
