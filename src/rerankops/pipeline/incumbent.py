@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rerankops.promotion.registry import Registry, Version
     from rerankops.retrieval.encoder import EncodedTexts, Encoder
     from rerankops.scoring.cross_encoder import CrossEncoderScorer
+    from rerankops.scoring.once import Scorer
     from rerankops.scoring.ranker import Ranker
 
 
@@ -164,7 +165,7 @@ def cross_encoder_of(context: Context, ranker: Ranker) -> CrossEncoderScorer | N
     return scorer(context, str(ranker.cross_encoder), max_length=ranker.max_length or 0)
 
 
-def order(ranker: Ranker | None, model: CrossEncoderScorer | None, pool: Pool) -> Ranking:
+def order(ranker: Ranker | None, model: Scorer | None, pool: Pool) -> Ranking:
     """The pool in the order of a loaded ranker; None is retrieval's own order."""
     from rerankops.scoring.ranker import rank_by
 
@@ -188,7 +189,7 @@ def scorer(context: Context, model: str, *, max_length: int) -> CrossEncoderScor
     )
 
 
-def with_logits(model: CrossEncoderScorer, pool: Pool, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
+def with_logits(model: Scorer, pool: Pool, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
     """The pool's signals with the cross-encoder's logit in the chosen rows, null elsewhere."""
     chosen = pool.signals.filter(pa.array(rows))
     pairs = [

@@ -68,6 +68,7 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
     def build(folder: Path) -> Mapping[str, float]:
         from rerankops.retrieval.encoder import Encoder
         from rerankops.scoring import finite
+        from rerankops.scoring.once import ReadOnce
 
         workspace, here = context.workspace, planned.context
         table = workspace.read(candidates, Candidate)
@@ -85,17 +86,18 @@ def rank_gold_candidates(context: Context, plan: Address, contenders: Address, c
         for system, ranker in _systems(planned, contenders):
             with finite.of(system):
                 model = cross_encoder_of(here, ranker) if ranker else None
+                once = ReadOnce(model) if model else None
                 own, dev = (
                     own_pool(here, ranker, seen, who=system) if ranker else seen for seen in (gold, development)
                 )
                 started = time.perf_counter()
-                ranking = order(ranker, model, own)
+                ranking = order(ranker, once, own)
                 scoring += time.perf_counter() - started
                 pq.write_table(ranking.rows, folder / f"{system}.parquet")
-                judged = order(ranker, model, _judged(dev, qrels))
+                judged = order(ranker, once, _judged(dev, qrels))
                 pq.write_table(judged.rows, folder / DEVELOPMENT / f"{system}.parquet")
                 if refusing is not None:
-                    reduced = order(ranker, model, _left(refusing, own))
+                    reduced = order(ranker, once, _left(refusing, own))
                     pq.write_table(reduced.rows, folder / REFUSALS / f"{system}.parquet")
                 costs[system] = {
                     **{leg: legs.get(leg) for leg in LEGS},
