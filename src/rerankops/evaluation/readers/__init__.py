@@ -10,8 +10,9 @@ from typing import Any
 
 from rerankops.config import LlmSettings, ReaderSettings
 from rerankops.errors import SettingsError
+from rerankops.evaluation.readers import answerability
 from rerankops.evaluation.readers.asking import TRANSIENT, Asked, Passages, Reader, Remembered, Reply
-from rerankops.evaluation.readers.extractive import ExtractiveReader
+from rerankops.evaluation.readers.extractive import RULES_VERSION, ExtractiveReader
 from rerankops.evaluation.readers.generative import PROMPT_VERSION, LlmReader
 from rerankops.evaluation.readers.spans import SpanReader
 from rerankops.llm import Client
@@ -62,7 +63,8 @@ def identity(settings: ReaderSettings, llm: LlmSettings) -> dict[str, Any]:
     """What changes a reply, for an address: two readers of one identity say the same."""
     shared = {"kind": settings.kind, "max_answer_characters": settings.max_answer_characters}
     if settings.kind == "extractive":
-        return {**shared, **settings.model_dump(include={"rank_decay", "refuse_below"})}
+        rules = {"rules": RULES_VERSION, "answerability": answerability.VERSION}
+        return {**shared, **settings.model_dump(include={"rank_decay", "refuse_below"}), **rules}
     if settings.kind == "model":
         return {**shared, "rank_decay": settings.rank_decay, "model": settings.model.identity()}
     asked = settings.model_dump(include={"language", "votes", "max_passage_characters", "max_tokens"})

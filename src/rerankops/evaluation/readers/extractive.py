@@ -8,21 +8,23 @@ How it reads. Passages are split into sentences. A question term (a word, or two
 weighs more the fewer of the sentences it stands in. A sentence scores the weighted share of question terms that it
 holds; terms that only the passage's title or the rest of the passage holds count in part. A question for a number or a
 date prefers sentences that state one of the kind asked. The best sentence is the answer, cut to its densest window when
-it is too long and continued with its neighbours while they fit. With `refuse_below` it refuses where even the best
-sentence holds less of what was asked than that, its rank left out: how deep the evidence lay is no reason to refuse.
+it is too long and continued with its neighbours while they fit. It refuses where that sentence answers the question
+with a probability under `refuse_below`, its rank left out: how deep the evidence lay is no reason to refuse.
 """
 
 from __future__ import annotations
 
-import math
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from rerankops.evaluation.readers import answerability, wording
 from rerankops.evaluation.readers.asking import Asked, Passages, Reply
 from rerankops.evaluation.readers.lengths import at_a_word, room
 
+RULES_VERSION = 2
+"""Raised when the same passages may get another answer."""
 _TITLE_SHARE = 0.8
 """What a question term counts that stands in the passage's title but not in the sentence."""
 _PASSAGE_SHARE = 0.5
@@ -34,39 +36,37 @@ _SENTENCE = re.compile(
     r"(?<=[。！？；!?])(?![”」』）)\"'])|(?<=[。！？；!?][”」』）)\"'])|\n+"
     r"|(?<=[a-z0-9)\]\"'”%]\.)(?<!\b[Nn]o\.)(?<!\bvs\.)(?<!\b[SDM][rt]\.)(?<!\bMrs\.)\s+(?=[A-Z\"'“(\[])"
 )
-_TERM = re.compile(r"[a-z0-9]+|[^\W\d_]+")
-_ASCII = re.compile(r"[a-z0-9]+")
-_SUFFIX = re.compile(r"(?:ing|ed|es|s|e|ly|ion|ions)$")
-_ENGLISH_STOP = frozenset(
-    """a an the of in on at to for from by with as and or is are was were be been being do does did has have had having
-    it its this that these those there their they he she his her him you your we our i my me who whom whose what which
-    when where why how many much long can could will would should may might must not no if so than then into about
-    get got come comes came go goes make made take took""".split()  # noqa: SIM905 - a list of a hundred words
-)
-_CHINESE_STOP = re.compile(
-    "多少|什么|怎么样|怎么|怎样|如何|为什么|为何|哪一?[个种些年位里家座次项部]?|哪儿|是不是|有没有|能不能|可不可以|几[个次年月天种位人]?|请问"
-    "|是谁|谁|何时|何地|何|多[长久重高宽深远快大]|吗|呢|的|了|是|在|有|和|与|这|那|我|你|它|吧|啊|被|于|为|对|把|个"
-)
-_NUMBER = r"(?:\d+(?:[.,]\d+)*|[零一二两三四五六七八九十百千万亿半]+)"
+_NUMERALS = "零一二两三四五六七八九十百千万亿半"
+_NUMBER = rf"(?:(?<!\d)(?<!\d[.,])\d+(?:[.,]\d+)*|(?<![{_NUMERALS}])[{_NUMERALS}]+)"
+"""Never begins within a number: a passage of nothing but digits is read in linear time."""
+_LONGEST = 1000
+"""Characters of a sentence; what is longer has lost its full stops."""
 _PAUSE = re.compile(r"[\s，、,：:]+")
 _ANY_NUMBER = re.compile(r"\d|[零一二两三四五六七八九十百千万亿]+(?=[^\W\d])")
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 
 
+_EDGE = r"(?:(?<![a-z\d])(?=[a-z\d])|(?<=[a-z\d])(?![a-z\d]))"
+r"""What \b means here: for Python Chinese characters are letters too, and "4.5L机油" has no edge after its unit."""
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text.replace(r"\b", _EDGE), re.IGNORECASE)
+
+
 def _states(units: str) -> re.Pattern[str]:
-    return re.compile(rf"{_NUMBER}\s*(?:[~～\-—–至到]\s*{_NUMBER}\s*)?(?:{units})", re.IGNORECASE)
+    return _pattern(rf"{_NUMBER}\s*(?:[~～\-—–至到]\s*{_NUMBER}\s*)?(?:{units})")
 
 
 _KINDS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = tuple(
-    (re.compile(asks, re.IGNORECASE), states)
+    (_pattern(asks), states)
     for asks, states in (
         # what the question says, what the answer must hold; first match wins
         (
             r"哪一?年|何时|什么时候|什么时间|几月|几号|哪天|日期|\bwhen\b|what (?:year|date|day|month|time)",
-            re.compile(
-                rf"\b(?:1\d|20)\d\d\b|\d+\s*(?:世纪|年代?|月|日)|[〇零一二三四五六七八九]{{4}}年|\b(?:{_MONTHS})\b"
-                r"|\d+(?:st|nd|rd|th) century",
-                re.IGNORECASE,
+            _pattern(
+                rf"\b(?:1\d|20)\d\d\b|(?<!\d)\d+\s*(?:世纪|年代?|月|日)|[〇零一二三四五六七八九]{{4}}年|\b(?:{_MONTHS})\b"
+                r"|(?<!\d)\d+(?:st|nd|rd|th) century"
             ),
         ),
         (r"几升|多少升|容积|容量|加注量|how many lit|油箱", _states("升|公升|毫升|ml|l\\b|lit(?:er|re)s?|kwh|mah|ah")),
@@ -95,9 +95,8 @@ _KINDS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = tuple(
         (r"几岁|年龄|how old", _states("岁|years?|year-old")),
         (
             r"多少|几[^乎何]|how (?:many|much|often)|what number|what is the number",
-            re.compile(
-                rf"{_NUMBER}|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred)\b",
-                re.IGNORECASE,
+            _pattern(
+                rf"{_NUMBER}|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred)\b"
             ),
         ),
     )
@@ -112,6 +111,16 @@ class _Sentence:
     plain: str
 
 
+class _Found(NamedTuple):
+    """The answering sentence, its passage's sentences, the question's terms, the kind of quantity it asks for."""
+
+    best: _Sentence
+    page: list[_Sentence]
+    weights: dict[str, float]
+    kind: re.Pattern[str] | None
+    signs: answerability.Signs
+
+
 @dataclass(frozen=True)
 class ExtractiveReader:
     """Answers with a stretch of one passage, at most `max_answer_characters` long.
@@ -119,8 +128,8 @@ class ExtractiveReader:
     max_answer_characters: full-width ones; Latin letters, digits and spaces count a third, so that an answer holds
     about as much in either language.
     rank_decay: evidence at rank r counts rank_decay ** (r - 1), in [0, 1]. At 0 only the first passage is read.
-    refuse_below: evidence, in [0, 1], that the best sentence must have: the weighted share of the question's terms that
-    it holds (title and passage in part), times what it counts for the kind of quantity asked. None: never refuses.
+    refuse_below: the probability, in [0, 1], with which the best sentence must answer the question, see
+    readers.answerability. None: never refuses.
     """
 
     max_answer_characters: int
@@ -139,15 +148,28 @@ class ExtractiveReader:
         refusal."""
         return self._reply(question, passages).text or ""
 
+    def signs(self, question: str, passages: Passages) -> answerability.Signs | None:
+        """What speaks for its answer being one; None where no passage has any text."""
+        found = self._find(question, passages)
+        return None if found is None else found.signs
+
     def _reply(self, question: str, passages: Passages) -> Reply:
+        found = self._find(question, passages)
+        if found is None:
+            return Reply("", refused=self.can_refuse)
+        if self.refuse_below is not None and answerability.probability(found.signs) < self.refuse_below:
+            return Reply("", refused=True)
+        return Reply(self._grow(found))
+
+    def _find(self, question: str, passages: Passages) -> _Found | None:
         pages = [_sentences(place, text) for place, (_, text) in enumerate(passages)]
         sentences = [sentence for page in pages for sentence in page]
         if not sentences:
-            return Reply("", refused=self.can_refuse)
-        terms = _terms(_plain(question))
-        weights = _weights(terms, sentences)
+            return None
+        asked = wording.plain(question)
+        weights = wording.weights(wording.terms(asked), [sentence.plain for sentence in sentences])
         kind = next((states for asks, states in _KINDS if asks.search(question)), None)
-        titles = [_plain(title) for title, _ in passages]
+        titles = [wording.plain(title) for title, _ in passages]
         wholes = ["".join(sentence.plain for sentence in page) for page in pages]
         elsewhere = [
             {
@@ -161,17 +183,22 @@ class ExtractiveReader:
         def evidence(sentence: _Sentence) -> float:
             outside = elsewhere[sentence.passage]
             told = sum(weight if term in sentence.plain else outside[term] for term, weight in weights.items())
-            return told * _kind_factor(kind, sentence.text)
+            return told * _kind_factor(kind, sentence.text) * self.rank_decay**sentence.passage
 
-        # max keeps the first of equals: better rank, earlier sentence
-        best = max(sentences, key=lambda sentence: evidence(sentence) * self.rank_decay**sentence.passage)
-        if self.refuse_below is not None and evidence(best) < self.refuse_below:
-            return Reply("", refused=True)
-        return Reply(self._grow(best, pages[best.passage], weights, kind))
+        best = max(sentences, key=evidence)  # the first of equals: better rank, earlier sentence
+        page = pages[best.passage]
+        signs = answerability.signs(
+            asked,
+            weights,
+            sentence=best.plain,
+            title=titles[best.passage],
+            passage=wholes[best.passage],
+            first=page[0].plain,
+        )
+        return _Found(best, page, weights, kind, signs)
 
-    def _grow(
-        self, best: _Sentence, page: list[_Sentence], weights: dict[str, float], kind: re.Pattern[str] | None
-    ) -> str:
+    def _grow(self, found: _Found) -> str:
+        best, page, weights, kind, _ = found
         limit = self.max_answer_characters
         length = room(best.text)
         if length > limit:
@@ -187,45 +214,19 @@ class ExtractiveReader:
 
 
 def _sentences(passage: int, text: str) -> list[_Sentence]:
-    parts = (part.strip() for part in _SENTENCE.split(text))
+    parts = (piece.strip() for part in _SENTENCE.split(text) for piece in _pieces(part))
     kept = [part for part in parts if part]
-    return [_Sentence(passage, place, part, _plain(part)) for place, part in enumerate(kept)]
+    return [_Sentence(passage, place, part, wording.plain(part)) for place, part in enumerate(kept)]
 
 
-def _plain(text: str) -> str:
-    """Lower case in one width, words between single spaces, so that a term can be looked for as " term"."""
-    text = unicodedata.normalize("NFKC", text).lower()
-    return " " + " ".join(_TERM.findall(text)) + " "
-
-
-def _terms(plain: str) -> list[str]:
-    """What a question asks about. A word is looked for from its beginning (" instal" finds install and installed);
-    Chinese is looked for by pairs of neighbouring characters."""
-    found: dict[str, None] = {}
-    for run in plain.split():
-        if _ASCII.fullmatch(run):
-            if run in _ENGLISH_STOP:
-                continue
-            stem = _SUFFIX.sub("", run) if run.isalpha() else run
-            found[f" {stem}" if len(stem) >= 4 else f" {run} "] = None
-            continue
-        for part in _CHINESE_STOP.split(run):
-            if not part:
-                continue
-            for start in range(max(1, len(part) - 1)):
-                found[part[start : start + 2]] = None
-    return list(found)
-
-
-def _weights(terms: list[str], sentences: list[_Sentence]) -> dict[str, float]:
-    """Rarer terms weigh more: log(1 + (N - n + 0.5) / (n + 0.5)), n of N sentences hold the term; they sum to 1."""
-    total = len(sentences)
-    raw = {}
-    for term in terms:
-        holding = sum(term in sentence.plain for sentence in sentences)
-        raw[term] = math.log(1 + (total - holding + 0.5) / (holding + 0.5))
-    scale = sum(raw.values())
-    return {term: weight / scale for term, weight in raw.items()} if scale else {}
+def _pieces(part: str) -> Iterable[str]:
+    """What has no full stop for long, such as a table in one line, is read in stretches that end at a pause or word."""
+    while len(part) > _LONGEST:
+        pauses = [match.end() for match in _PAUSE.finditer(part, _LONGEST // 2, _LONGEST)]
+        cut = pauses[-1] if pauses else at_a_word(part[: 2 * _LONGEST], _LONGEST)
+        yield part[:cut]
+        part = part[cut:]
+    yield part
 
 
 def _kind_factor(kind: re.Pattern[str] | None, text: str) -> float:
@@ -243,7 +244,7 @@ def _densest(text: str, limit: int, weights: dict[str, float], kind: re.Pattern[
 
     def score(start: int) -> tuple[float, float]:
         window = text[start : start + limit]
-        plain = _plain(window)
+        plain = wording.plain(window)
         held = [(weight, plain.find(term)) for term, weight in weights.items() if term in plain]
         mass = sum(weight for weight, _ in held)
         centre = sum(weight * place for weight, place in held) / mass if mass else 0.0

@@ -1,0 +1,78 @@
+"""How probable it is that what a reader by rules would say answers the question: three signs and a logistic regression.
+
+The signs look at the answering sentence, its passage's heading and the question, never at ranks or scores, so that a
+ranker cannot make a reader surer by where it puts a passage:
+
+- told: the share of what was asked that the sentence or the heading holds;
+- about: the share of the heading's terms that the question holds: another car's heading names another car;
+- lacking: the share of the question's years, numbers and models that neither heading nor passage has.
+
+The heading is the passage's title. A title that shares no term with its own passage or with the question, such as a
+file's name, and one that is empty, say nothing: the first sentence stands in for it, with weights of its own.
+
+The weights are fitted by `benchmarks/refusals.py --fit` on training questions of two public sets, one Chinese and one
+English, with and without the passages that answer them, each set and either kind counting the same. A probability is
+one among as many answerable as unanswerable questions. benchmarks/results/refusals.md says how well it tells them
+apart, also on questions of other sets than it was fitted on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rerankops.evaluation.readers import wording
+
+VERSION = 1
+"""Raised when the signs or their weights change."""
+
+
+class Signs(NamedTuple):
+    """told, about, lacking: shares, in [0, 1], see above. titled: whether the heading is the passage's title."""
+
+    told: float
+    about: float
+    lacking: float
+    titled: bool
+
+
+class Weights(NamedTuple):
+    """Of a logistic regression: what each sign adds to the log-odds."""
+
+    constant: float
+    told: float
+    about: float
+    lacking: float
+
+    def probability(self, found: Signs) -> float:
+        """In (0, 1)."""
+        odds = self.constant + self.told * found.told + self.about * found.about + self.lacking * found.lacking
+        return 1 / (1 + math.exp(-odds))
+
+
+TITLED = Weights(constant=-4.26, told=5.63, about=2.91, lacking=-1.24)
+UNTITLED = Weights(constant=-3.54, told=5.54, about=5.99, lacking=-0.77)
+
+
+def signs(question: str, weights: Mapping[str, float], *, sentence: str, title: str, passage: str, first: str) -> Signs:
+    """All texts as `wording.plain` makes them. weights: of the question's terms, as `wording.weights` makes them.
+    sentence: the answering one. title, passage, first: its passage's title, its text, and that text's first sentence.
+    """
+    terms = wording.terms(title)
+    titled = any(term in passage or term in question for term in terms)
+    heading = title if titled else first
+    if not titled:
+        terms = wording.terms(heading)
+    identifiers = wording.identifiers(question)
+    return Signs(
+        told=sum(weight for term, weight in weights.items() if term in sentence or term in heading),
+        about=sum(term in question for term in terms) / max(1, len(terms)),
+        lacking=sum(f" {one} " not in title + passage for one in identifiers) / max(1, len(identifiers)),
+        titled=titled,
+    )
+
+
+def probability(found: Signs) -> float:
+    """That what these signs are of answers the question, in (0, 1)."""
+    return (TITLED if found.titled else UNTITLED).probability(found)
