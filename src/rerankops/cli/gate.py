@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rerankops.cli.looks import looks
+from rerankops.cli.looks import in_words, looks
 from rerankops.cli.output import Config, console, steps
 
 app = typer.Typer()
@@ -27,8 +27,11 @@ def power(
     """What would the gate notice with these gold questions, and how many would it take? By simulating its decisions."""
     from rerankops.pipeline import context
     from rerankops.pipeline import power as steps_of_power
+    from rerankops.pipeline.gold_budget import gold_budget
 
     here = context.load(config)
+    for line in in_words(gold_budget(context=here)):
+        console.print(line, soft_wrap=True)
     with steps() as tell:
         found = steps_of_power.power(here, right=right, discordant=discordant, runs=runs, tell=tell)
     metric = here.settings.promotion.primary_metric

@@ -30,13 +30,13 @@ def looks(
         return
     if found.made:
         console.print(_table(found))
-    for line in told(found):
+    for line in in_words(found):
         console.print(line, soft_wrap=True)
     if here.workspace.ref(JUDGMENTS):
         console.print(f"Retraining: {due.retraining_due(context=here).words}.", soft_wrap=True)
 
 
-def told(found: GoldBudget) -> list[str]:
+def in_words(found: GoldBudget) -> list[str]:
     """What is left, in sentences."""
     lines = [
         f"{found.questions:,} gold questions ({found.gold}). The next decision rests on the {found.unseen:,} that no "

@@ -23,14 +23,16 @@ def context(tmp_path: Path) -> Context:
     return here(tmp_path, alpha=ALPHA)
 
 
-def told(folder: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def told(
+    folder: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0
+) -> str:
     patch.setenv("RERANKOPS__WORKSPACE__ROOT", str(folder / "workspace"))
     patch.setenv("RERANKOPS__PROMOTION__ALPHA", str(ALPHA))
-    patch.setattr(sys, "argv", ["rerankops", "gate", "looks", *arguments])
+    patch.setattr(sys, "argv", ["rerankops", "gate", *arguments])
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         cli.main()
-    assert not end.value.code
+    assert (end.value.code or 0) == code
     return capsys.readouterr().out
 
 
@@ -64,12 +66,12 @@ def test_the_command_tells_it_in_a_table_and_in_words(
     compared_before_looks_were_stored(context, gold(context, {"a1": "只在旧的一套里的问题"}), "old")
     look(context, questions, judgments=labels(context, [("q1", "p1", 3)]))
     context.workspace.point(JUDGMENTS, labels(context, [("q1", "p1", 3), ("q2", "p1", 0)]))
-    shown = " ".join(told(tmp_path, monkeypatch, capsys).split())
+    shown = " ".join(told(tmp_path, monkeypatch, capsys, "looks").split())
     assert "evaluations/one (not finished)" in shown
     assert "before" in shown
     assert "The next look is made at 0.0125, half of what is left of 0.05 (promotion.alpha)" in shown
     assert "Retraining: 1 new or changed labels since the last retraining, 100 make one due" in shown
-    data = json.loads(told(tmp_path, monkeypatch, capsys, "--json"))
+    data = json.loads(told(tmp_path, monkeypatch, capsys, "looks", "--json"))
     assert [(each["number"], each["overlap"]) for each in data["made"]] == [(0, 0.0), (1, 1.0)]
 
 
@@ -79,4 +81,13 @@ def test_when_every_question_was_shown_it_says_that_new_ones_are_needed(
     questions = gold(context)
     context.workspace.point(GOLD, questions)
     compared_before_looks_were_stored(context, questions, "old")
-    assert "nothing can be decided until there are new ones" in told(tmp_path, monkeypatch, capsys)
+    assert "nothing can be decided until there are new ones" in told(tmp_path, monkeypatch, capsys, "looks")
+
+
+def test_power_begins_with_what_is_left(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context.workspace.point(GOLD, gold(context))
+    shown = told(tmp_path, monkeypatch, capsys, "power", code=2)  # nothing was measured that a power could come from
+    assert shown.startswith(f"{len(TEXTS)} gold questions")
+    assert "The next look is made at 0.025, half of what is left of 0.05" in shown
