@@ -1,10 +1,12 @@
-"""Whether an answer is right: it holds an accepted answer or, where it does not, a language model is asked.
+"""Whether an answer is right: it says an accepted answer or, where that is not certain, a language model is asked.
 
-Containment (see rerankops.evaluation.normalise) is certain where it says yes: an accepted answer is the shortest text
-that any right answer contains. Where it says no, the answer may say the same in other words, so a judge of kind `llm`
-asks a model for these alone. A model that is away, does not keep to the form or cannot say gives no verdict: the
-question's outcome is missing, which the gate weighs, and never wrong. How far such a judge can be believed is measured
-against people (rerankops.evaluation.agreement).
+Containment (see rerankops.evaluation.normalise) is certain where it finds an accepted answer, the shortest text that
+any right answer contains, and nothing speaks against it. Where the surroundings negate, hedge or contradict it, or make
+it one end of a range or a bound the other way, the answer is wrong with that reason; where nothing is found it is wrong
+without one. It may still say the same in other words, so a judge of kind `llm` asks a model about both. A model that is
+away, does not keep to the form or cannot say gives no verdict: the question's outcome is missing, which the gate
+weighs, and never wrong. How far such a judge can be believed is measured against people (see
+rerankops.evaluation.agreement).
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from rerankops.config import JudgeSettings, LlmSettings
 from rerankops.errors import SettingsError
-from rerankops.evaluation.normalise import contains
+from rerankops.evaluation import normalise
 from rerankops.evaluation.readers.asking import note
 from rerankops.evaluation.votes import opinions
 from rerankops.llm import Answer, Client, Message, NoAnswer, Prompt
 from rerankops.llm.fencing import Language, code_of, fenced, language_of, plain
 
+RULES_VERSION = 2
+"""Raised when containment calls other answers right."""
 PROMPT_VERSION = 1
 """Raised when the prompt or the reading of verdicts changes."""
 RIGHT, WRONG, CANNOT_SAY = "right", "wrong", "cannot say"
@@ -42,7 +46,8 @@ class Given:
 @dataclass(frozen=True)
 class Verdict:
     """correct: None when no verdict could be had. judged_by: who gave it; None when nobody did.
-    reason: "KIND: WORDS" where correct is None, else ""."""
+    reason: "KIND: WORDS" where correct is None, and where containment found an accepted answer but something speaks
+    against it; else ""."""
 
     correct: bool | None
     judged_by: Literal["containment", "llm", "refusal"] | None
@@ -58,14 +63,15 @@ class Judge(Protocol):
 
 
 class ContainmentJudge:
-    """Right when the answer holds an accepted answer."""
+    """Right when the answer holds an accepted answer and nothing speaks against it; else wrong, with the reason."""
 
     def verdicts(self, given: Sequence[Given]) -> list[Verdict]:
-        return [Verdict(contains(one.answer, one.accepted), "containment") for one in given]
+        found = [normalise.judge(one.answer, one.accepted, one.question) for one in given]
+        return [Verdict(finding.right, "containment", finding.reason) for finding in found]
 
 
 class LlmJudge:
-    """Containment first; a client is asked about what it does not find. An empty answer is wrong unasked.
+    """Containment first; a client is asked where it does not say right. An empty answer is wrong unasked.
 
     Raises ServerRefused when the server refuses who we are or has no such model.
     """
@@ -125,8 +131,9 @@ def configured(settings: JudgeSettings, client: Client | None = None) -> Judge:
 def identity(settings: JudgeSettings, llm: LlmSettings) -> dict[str, Any]:
     """What changes a verdict: two judges of one identity say the same. llm: without `judge.model` in it."""
     if settings.kind == "containment":
-        return {"kind": "containment"}
+        return {"kind": "containment", "rules": RULES_VERSION}
     return {
+        "rules": RULES_VERSION,
         **settings.model_dump(include={"kind", "language", "votes"}),
         "llm": asked_of(settings, llm).identity(),
         "prompt": PROMPT_VERSION,

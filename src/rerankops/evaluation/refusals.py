@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rerankops.evaluation import significance
 from rerankops.evaluation.end_to_end import ask, first_passages
-from rerankops.evaluation.normalise import contains
+from rerankops.evaluation.normalise import mentions
 from rerankops.evaluation.readers import Reader
 from rerankops.records import GoldQuestion
 
@@ -55,7 +55,7 @@ def choose(
         .join(pl.DataFrame(passages.select(["passage_id", "title", "text"])), on="passage_id", suffix="_passage")
     )
     told = [
-        passage in relevant or contains(f"{title}\n{text}", accepted)
+        passage in relevant or mentions(f"{title}\n{text}", accepted)
         for passage, relevant, title, text, accepted in pairs.select(
             "passage_id", "relevant_passage_ids", "title", "text_passage", "accepted_answers"
         ).iter_rows()

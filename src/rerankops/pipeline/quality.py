@@ -215,7 +215,7 @@ def _checked(
 def _unsupported(questions: pl.DataFrame, passages: pl.DataFrame) -> set[str]:
     """Ids of the questions none of whose accepted answers stands in a relevant passage of theirs. A question without
     answers, or without a passage in the corpus, cannot be told and is left out."""
-    from rerankops.evaluation.normalise import contains
+    from rerankops.evaluation.normalise import mentions
 
     texts = (
         questions.select("question_id", "accepted_answers", passage_id="relevant_passage_ids")
@@ -226,7 +226,7 @@ def _unsupported(questions: pl.DataFrame, passages: pl.DataFrame) -> set[str]:
         .agg(pl.col("accepted_answers").first(), text=pl.format("{}\n{}", "title", "text"))
     )
     rows = texts.iter_rows()  # gold questions are few, and an answer is found token by token
-    return {name for name, answers, found in rows if not any(contains(text, answers) for text in found)}
+    return {name for name, answers, found in rows if not any(mentions(text, answers) for text in found)}
 
 
 def _column(table: Any, name: str) -> pl.Series:

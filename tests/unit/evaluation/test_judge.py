@@ -290,7 +290,7 @@ def test_the_judge_can_be_another_model_than_the_reader_and_its_identity_says_so
     assert judging.asked_of(same, tree.llm).model == "reader"
     assert judging.identity(tree.judge, tree.llm) != judging.identity(same, tree.llm)
     contained = tree.judge.model_copy(update={"kind": "containment", "votes": 3})
-    assert judging.identity(contained, tree.llm) == {"kind": "containment"}
+    assert judging.identity(contained, tree.llm) == {"kind": "containment", "rules": judging.RULES_VERSION}
 
 
 def test_a_judge_without_a_server_says_which_setting() -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from rerankops import config
 from rerankops.cli.judge import app
 from rerankops.errors import InputError, ServerUnavailable, SettingsError
-from rerankops.evaluation.judge import Given
+from rerankops.evaluation.judge import RULES_VERSION, Given
 from rerankops.evaluation.readers import Asked
 from rerankops.pipeline import judge as steps
 from rerankops.pipeline.context import Context
@@ -190,7 +190,7 @@ def test_a_measurement_that_was_not_finished_leaves_the_last_one_in_place(world:
 
 def test_containment_can_be_measured_too_and_asks_nobody(world: World) -> None:
     done = steps.check_judge(world.sample(), context=world.context(judge={"kind": "containment"}))
-    assert done.document["judge"] == {"kind": "containment"}
+    assert done.document["judge"] == {"kind": "containment", "rules": RULES_VERSION}
     assert steps.agreement_with_people(world.context(), done.address) == (None, None)
     assert done.document["confusion"]["right"] == {"right": 10, "wrong": 10, "none": 0}
     assert done.document["kappa"] == pytest.approx(0.5)

@@ -34,7 +34,7 @@ def suite(
     quality: QualitySettings,
 ) -> Suite:
     """gold: records.GoldQuestion. passage_ids: of the corpus. unsupported: ids of questions none of whose accepted
-    answers stands in any of their relevant passages (see evaluation.normalise.contains)."""
+    answers stands in any of their relevant passages (see evaluation.normalise.mentions)."""
     frame = _rows(gold, passage_ids, unsupported, queries)
     strata = frame.group_by("stratum", maintain_order=True).agg(questions=pl.len().cast(pl.Int64)).with_columns(
         named("stratum", "stratum")

@@ -23,6 +23,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 from rerankops.config import ReaderSettings
@@ -143,13 +144,15 @@ def read(answer: Answer | NoAnswer, code: str, most: int) -> Reply:
     if code in text:
         return Reply(None, reason="unreadable: the answer repeats the tags of the prompt")
     seconds = math.nan if answer.seconds is None else answer.seconds
-    if normalise(text) in _REFUSING:
+    if normalise(text) in _refusing():
         return Reply(text, refused=True, seconds=seconds)
     return Reply(within(text, most), seconds=seconds)
 
 
-_REFUSING = frozenset(normalise(words) for words in REFUSALS.values())
-"""Case, width and punctuation around the sentence make no difference; words do."""
+@cache
+def _refusing() -> frozenset[str]:
+    """Case, width and punctuation around the sentence make no difference; words do."""
+    return frozenset(normalise(words) for words in REFUSALS.values())
 
 
 def majority(replies: Sequence[Reply], votes: int) -> Reply:

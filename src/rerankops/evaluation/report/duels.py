@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from rerankops.evaluation.ladder import COLUMNS
-from rerankops.evaluation.normalise import contains
+from rerankops.evaluation.normalise import judge, mentions
 from rerankops.evaluation.report.passages import SEARCHED, Snippet, snippet
 from rerankops.evaluation.report.words import clipped
 
@@ -35,12 +35,14 @@ class Shown:
 
 @dataclass(frozen=True)
 class Said:
-    """What a system's reader said. told: right, wrong, refused, or no verdict. by: what judged it, when known."""
+    """What a system's reader said. told: right, wrong, refused, or no verdict. by: what judged it, when known.
+    why: what speaks against the accepted answer that it holds, where containment calls it wrong; else ""."""
 
     system: str
     answer: str
     told: str
     by: str | None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class _Case:
             return source
         seen = [identifier for identifier in self.tops[winner] if identifier in self.texts]
         good = [identifier for identifier in seen if identifier in self.relevant]
-        good = good or [i for i in seen if self.accepted and contains(self.texts[i][1][:SEARCHED], self.accepted)]
+        good = good or [i for i in seen if self.accepted and mentions(self.texts[i][1][:SEARCHED], self.accepted)]
         return max(good, key=lambda i: abs(_gap(self.places(i)))) if good else next(iter(seen), None)
 
     def _source(self, side: int) -> str | None:
@@ -185,8 +187,9 @@ class _Case:
         correct, refused = self.row.get(f"correct{suffix}"), self.row.get(f"refused{suffix}")
         told = "no verdict" if correct is None else "right" if correct else "wrong"
         told = "refused" if refused and not correct else told
-        answer = clipped(self.row[f"answer{suffix}"] or "", _ANSWER)
-        return Said(name, answer, told, self.row.get(f"judged_by{suffix}"))
+        answer, by = self.row[f"answer{suffix}"] or "", self.row.get(f"judged_by{suffix}")
+        why = judge(answer, self.accepted, self.row["text"]).reason if told == "wrong" and by == "containment" else ""
+        return Said(name, clipped(answer, _ANSWER), told, by, clipped(why, _ACCEPTED))
 
     def _shown(self, passage: str | None, role: str) -> Shown | None:
         if passage is None:

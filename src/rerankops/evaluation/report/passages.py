@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerankops.evaluation.normalise import contains
+from rerankops.evaluation.normalise import mentions
 
 ROOM = 260
 """Characters of a passage that are shown."""
@@ -31,7 +31,7 @@ class Snippet:
 def snippet(text: str, accepted: Sequence[str], *, room: int = ROOM) -> Snippet:
     """The accepted answer's surroundings, of at most about `room` characters; without one the text's beginning.
 
-    The answer is looked for as it is written, then as `normalise.contains` compares: 450 升 is found by 450L.
+    The answer is looked for as it is written, then as `normalise.mentions` compares: 450 升 is found by 450L.
     """
     span = _literal(text, accepted) or _normalised(text[:SEARCHED], accepted)
     if span is None:
@@ -64,10 +64,10 @@ def _normalised(text: str, accepted: Sequence[str]) -> tuple[int, int] | None:
     if not accepted:
         return None
     for sentence in _SENTENCE.finditer(text):
-        if contains(sentence[0], accepted):
+        if mentions(sentence[0], accepted):
             span = _shortest(sentence[0], accepted)
             return None if span is None else (sentence.start() + span[0], sentence.start() + span[1])
-    return _shortest(text, accepted) if len(text) <= _SHORT and contains(text, accepted) else None
+    return _shortest(text, accepted) if len(text) <= _SHORT and mentions(text, accepted) else None
 
 
 def _shortest(text: str, accepted: Sequence[str]) -> tuple[int, int] | None:
@@ -76,15 +76,15 @@ def _shortest(text: str, accepted: Sequence[str]) -> tuple[int, int] | None:
     low, high = 0, len(places) - 1  # the smallest end whose prefix says it
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if contains(text[: places[middle]], accepted) else (middle + 1, high)
+        low, high = (low, middle) if mentions(text[: places[middle]], accepted) else (middle + 1, high)
     end = low
     low, high = 0, end  # the largest start whose rest up to there says it
     while low < high:
         middle = (low + high + 1) // 2
-        said = contains(text[places[middle] : places[end]], accepted)
+        said = mentions(text[places[middle] : places[end]], accepted)
         low, high = (middle, high) if said else (low, middle - 1)
     span = places[low], places[end]
-    return span if contains(text[span[0] : span[1]], accepted) else None
+    return span if mentions(text[span[0] : span[1]], accepted) else None
 
 
 def _boundary(text: str, place: int) -> bool:

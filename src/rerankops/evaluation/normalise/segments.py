@@ -1,0 +1,105 @@
+"""Where Chinese words end: 王安 is not in 王安石, nor 人民 in 人民币, but 电池 is in 动力电池.
+
+A segmenter (jieba's dictionary) tells the words; it is trusted as far as it goes. In a longer word the head comes last,
+so the end of a word may be what was asked for where it is a word itself, and its beginning may not, unless what follows
+only says what sort of thing or place it is. People's names have no such parts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+_HAN = re.compile("[\u3400-\u9fff]+")
+_AROUND = 12
+"""Characters on each side that are read with a place: enough for the longest word."""
+_LONG = 5
+"""A text of so many characters is no part of another word, whatever the segmenter makes of its ends."""
+_ADDED = frozenset(
+    "省市县区州国镇乡村们型式性版号侧边面部处里内上下中前后左右间外的地得了着过吗呢吧啊时起类系键灯档车店款队人军语文籍族裔年末初氏奖"
+)
+"""What may follow a word in a longer one and leave it what it is."""
+_FUNCTIONS = frozenset("于在是和与的了为以及等因从对将被把也都就说并而又之所曾已会可则却")
+
+
+def whole(text: str, start: int, end: int) -> bool:
+    """Whether text[start:end] begins and ends where words do."""
+    first, last = "\u3400" <= text[start] <= "\u9fff", "\u3400" <= text[end - 1] <= "\u9fff"
+    left = first and start > 0 and "\u3400" <= text[start - 1] <= "\u9fff"
+    right = last and end < len(text) and "\u3400" <= text[end] <= "\u9fff"
+    if not left and not right:
+        return True
+    if end - start >= _LONG:
+        return True
+    run_start, run_end = start, end
+    while run_start > max(0, start - _AROUND) and _HAN.match(text, run_start - 1):
+        run_start -= 1
+    while run_end < min(len(text), end + _AROUND) and _HAN.match(text, run_end):
+        run_end += 1
+    run, place, stop = text[run_start:run_end], start - run_start, end - run_start
+    name = _is_name(text[start:end])
+    return _fits(words(run), place, stop, left, right, name) and (
+        not name or _fits(words(run, True), place, stop, False, right, name)
+    )
+
+
+def _fits(found: Sequence[str], start: int, end: int, left: bool, right: bool, name: bool) -> bool:
+    place = 0
+    for word in found:
+        until = place + len(word)
+        if left and place < start < until and not _is_head(word, start - place, min(end, until) - place, name):
+            return False
+        if right and place < end < until and start <= place + 0 and not _only_added(word, end - place, end - start):
+            return False
+        if right and place < start and end < until:
+            return False
+        place = until
+    return True
+
+
+def _is_head(word: str, start: int, end: int, name: bool) -> bool:
+    """Whether the rest of a word, from start, is a word that this one is a kind of."""
+    if end < len(word) or name or _is_name(word):
+        return False
+    rest = word[start:]
+    return len(rest) > 1 and jieba().has_word(rest)
+
+
+def _only_added(word: str, inside: int, length: int) -> bool:
+    """Whether what a word has beyond the place where the accepted answer ends is an ending."""
+    rest = word[inside:]
+    if rest[0] in _FUNCTIONS:
+        return True  # no word of any dictionary: a guess that went too far
+    if len(rest) == 1 and rest in _ADDED and length > 1:
+        return True
+    return length >= 4 and inside == 1 and len(word) == 2  # a long answer whose last character the segmenter took away
+
+
+@lru_cache(maxsize=8192)
+def words(text: str, names: bool = False) -> tuple[str, ...]:
+    """names: also words that the dictionary does not have, guessed by how characters follow one another."""
+    return tuple(jieba().cut(text, names))
+
+
+@lru_cache(maxsize=8192)
+def _is_name(text: str) -> bool:
+    """Whether it is one person's name."""
+    if not 2 <= len(text) <= 4:
+        return False
+    found = jieba().tag(text)
+    return len(found) == 1 and found[0][1].startswith("nr")
+
+
+@lru_cache(maxsize=8192)
+def tagged(text: str) -> tuple[tuple[str, str], ...]:
+    """Words and their parts of speech as jieba names them (v is a verb, n a noun)."""
+    return tuple((word, tag) for word, tag in jieba().tag(text))
+
+
+@cache
+def jieba() -> Any:
+    import rjieba
+
+    return rjieba
