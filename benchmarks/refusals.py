@@ -24,7 +24,6 @@ import json
 import os
 import platform
 import random
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -259,14 +258,10 @@ def main() -> None:
     below = settings.refuse_below
     if below is None:
         raise SystemExit("reader.refuse_below is null: the reader never refuses")
-    rows, seconds, readings = [], 0.0, 0
+    rows = []
     for name, cases in (*((name, public(asked.data / name, "dev")) for name in SETS), ("demo", demo())):
         rows.append(row(name, read(cases, reader), below))
         rows.append(row(f"{name}, no titles", read(untitled(cases), reader), below))
-        started = time.perf_counter()
-        for case in cases:
-            reader.answer(case.question, case.shown)
-        seconds, readings = seconds + time.perf_counter() - started, readings + len(cases)
     kinds = [(found, found[kind]) for found in rows[::2] for kind in (TAKEN, ABSENT) if kind in found]
     refused, alone = (float(np.mean([part[key] for _, part in kinds])) for key in
                       ("refused", "refused by what is told alone"))  # fmt: skip
@@ -275,7 +270,6 @@ def main() -> None:
         "refuse_below": below,
         "weights": TITLED._asdict(),
         "sets": rows,
-        "milliseconds a reading": round(1000 * seconds / readings, 2),
         "measured": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores ({platform.machine()})",
     }
@@ -289,8 +283,7 @@ def main() -> None:
         "# What the reader by rules refuses",
         "",
         f"`reader.refuse_below` {below}, development questions, BM25's first {SHOWN} passages; see "
-        f"benchmarks/refusals.py. {result['machine']}, {result['measured']}, "
-        f"{result['milliseconds a reading']} ms a reading.",
+        f"benchmarks/refusals.py. {result['machine']}, {result['measured']}.",
         "",
         *table(rows),
         "",
