@@ -39,7 +39,7 @@ from sklearn.metrics import roc_auc_score
 
 from rerankops import config
 from rerankops.demo import world
-from rerankops.evaluation.normalise import contains
+from rerankops.evaluation.normalise import judge, mentions
 from rerankops.evaluation.readers import ExtractiveReader
 from rerankops.evaluation.readers.answerability import TITLED, Signs, Weights, probability
 from rerankops.queries.datasets import read_dataset
@@ -92,7 +92,7 @@ class Lexical:
         return found
 
     def _holds(self, place: int, accepted: Sequence[str]) -> bool:
-        return contains("\n".join(self.texts[place]), accepted)
+        return mentions("\n".join(self.texts[place]), accepted)
 
 
 def public(folder: Path, split: str) -> list[Case]:
@@ -131,7 +131,8 @@ def read(cases: Sequence[Case], reader: ExtractiveReader) -> list[Case]:
         replace(
             case,
             signs=reader.signs(case.question, case.shown),
-            right=case.kind == ANSWERABLE and contains(bold.answer(case.question, case.shown), case.accepted),
+            right=case.kind == ANSWERABLE
+            and judge(bold.answer(case.question, case.shown), case.accepted, case.question).right,
         )
         for case in cases
     ]
