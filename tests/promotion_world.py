@@ -37,7 +37,8 @@ def settings(folder: Path, llm: str | None = None, registry: Mapping[str, str] |
         # Sentences differ in two made-up words: a better ranker shows nearer ones, which rules take for answers.
         "reader": {"refuse_below": None},
         "evaluation": {"bootstrap_samples": 1000, "latency_questions": 3},
-        "promotion": {"reserve_share": 1.0},  # of so few questions each decision needs all
+        # of so few questions each decision needs all, and no loss in a stratum can be told
+        "promotion": {"reserve_share": 1.0, "max_unnoticed_stratum_loss": 1.0, "max_unnoticed_refusal_loss": 1.0},
     }
     if registry:
         tree["registry"] = dict(registry)

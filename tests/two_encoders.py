@@ -46,7 +46,7 @@ def opened(folder: Path, encoder: str, **changed: Mapping[str, Any]) -> Context:
         "encoder": {"model": encoder, "max_length": 48, "device": "cpu"},
         "training": {"base_model": str(folder / "words"), "max_length": 32, "device": "cpu", "min_groups": 20},
         "evaluation": {"bootstrap_samples": 500, "latency_questions": 2},
-        "promotion": {"min_questions": 50},
+        "promotion": {"min_questions": 50, "max_unnoticed_stratum_loss": 1.0, "reserve_share": 1.0},
         **changed,
     }
     return Context(config.load(environ={}, overrides=tree), Workspace(folder / "workspace"))

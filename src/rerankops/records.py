@@ -28,8 +28,9 @@ ORIGINS = ("human", "imported", "feedback", "teacher")
 """Where a judgment comes from, the most trusted first."""
 VERDICTS = ("careless", "watch", "fine", "unknown")
 """On annotators: careless with certainty, rather careless than not, neither, too few answers to tell."""
-RULE_VERDICTS = ("passed", "failed", "cannot tell", "unknown", "not gated")
-"""Of a rule of the gate: as asked, against what was asked, too few questions to tell, not measured, told only."""
+RULE_VERDICTS = ("passed", "failed", "cannot tell", "accepted", "unknown", "not gated")
+"""Of a rule of the gate: as asked, against what was asked, too few questions to tell, that and a person accepted it by
+name, not measured, told only."""
 SYSTEMS = ("retrieval_only", "tuned_fusion", "base", "champion", "challenger", "teacher")
 """Rows of the ladder, cheapest first; the teacher is compared and never promoted."""
 
@@ -538,13 +539,16 @@ class Rule:
 @dataclass(frozen=True)
 class PromotionDecision:
     """What the gate said. system: the row of the ladder that is promoted; None when promote is False.
-    cannot_tell: nobody is promoted because this gold set is too small to tell, not because of what it says."""
+    cannot_tell: nobody is promoted because this gold set is too small to tell, not because of what it says.
+    cannot_tell_about: the strata (or "refusals") that alone stand in the way, so that a person may accept them by name.
+    """
 
     promote: bool
     system: str | None
     rules: tuple[Rule, ...]
     reasons: tuple[str, ...]
     cannot_tell: bool = False
+    cannot_tell_about: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> str:

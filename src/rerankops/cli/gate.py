@@ -34,17 +34,50 @@ def power(
         console.print(line, soft_wrap=True)
     with steps() as tell:
         found = steps_of_power.power(here, right=right, discordant=discordant, runs=runs, tell=tell)
-    metric = here.settings.promotion.primary_metric
-    questions = ", ".join(f"{name} {count}" for name, count in found.strata.items())
-    console.print(f"{sum(found.strata.values())} gold questions ({questions}), {metric}; {found.basis}", soft_wrap=True)
-    console.print(f"A contender that is no better is promoted in {found.false_promotions:.1%} of decisions.")
-    if found.gain is None:
-        console.print("Not even a gain of 25 points is noticed four times in five.")
-    else:
-        console.print(f"A gain of [bold]{100 * found.gain:g} points[/] is noticed four times in five.")
-    for name, loss in found.losses.items():
-        told = "more than 25" if loss is None else f"{100 * loss:g}"
-        console.print(f"Beside that gain, a loss of {told} points in {name} is stopped four times in five.")
+    total = sum(found.questions for found in found.strata.values())
+    console.print(f"{total} gold questions, {', '.join(found.metrics)}; {found.basis}", soft_wrap=True)
+    console.print(f"A contender that is no better is promoted in {found.false_promotions:.1%} of first looks.")
+    for look in found.looks:
+        gains = {found.metrics[0]: look.gain, **look.further}
+        told = ", ".join(
+            f"{'more than 25' if gain is None else f'{100 * gain:g}'} points of {metric}"
+            for metric, gain in gains.items()
+        )
+        console.print(
+            f"Look {look.number}, at level {look.level:.2g} on {look.questions} questions: a gain of [bold]{told}[/] "
+            "is noticed four times in five.",
+            soft_wrap=True,
+        )
+    allowed = here.settings.promotion.max_unnoticed_stratum_loss
+    for name, part in found.strata.items():
+        loss = "no loss" if part.loss is None else f"a loss of [bold]{100 * part.loss:.1f} points[/]"
+        told = f"In {name}, {part.questions} questions: {loss} is noticed four times in five"
+        if part.loss is None or part.loss > allowed:
+            needed = "more than a million" if part.needed is None else f"{part.needed:,}"
+            told += f"; {100 * allowed:g} must be, which takes {needed}, or the gate cannot tell about it"
+        console.print(f"{told}.", soft_wrap=True)
     for gain, count in found.needed.items():
         told = f"{count:,}" if count else "more than 20 times as many"
-        console.print(f"To notice {100 * gain:g} points: {told} questions like these.")
+        console.print(
+            f"To notice {100 * gain:g} points of {found.metrics[0]} at the first look: {told} questions like these."
+        )
+
+
+@gate.command()
+def accept(
+    stratum: Annotated[str, typer.Argument(help="As the decision names it: a stratum, 'small strata' or refusals.")],
+    reason: Annotated[str, typer.Option(help="Why a loss there may go unnoticed; it stands in the decision.")],
+    by: Annotated[str | None, typer.Option(help="Who accepts it; without it the user of this process.")] = None,
+    config: Config = None,
+) -> None:
+    """Accept by name what the gate cannot tell about with this gold version, and decide again about that evaluation."""
+    from rerankops.pipeline import acceptance, context
+    from rerankops.pipeline.evaluation import read_decision
+
+    here = context.load(config)
+    decided = read_decision(here, acceptance.accept(stratum, reason, by, context=here))
+    console.print(f"[bold]{decided.outcome}[/]{f': {decided.system}' if decided.system else ''}")
+    for told in decided.reasons:
+        console.print(f"  · {told}", soft_wrap=True)
+    if decided.promote:
+        console.print("Retrain again to carry it out (retrain_reranker or rerankops retrain): all else is found made.")

@@ -229,7 +229,7 @@ def _print_status(found: Any) -> None:
 
 def _print_reach(found: Any) -> None:
     table = Table(title="What this set can show", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("stratum", "questions", "minimum", "noticeable", "allowed", "needed"):
+    for column in ("stratum", "questions", "minimum", "noticeable", "of interest", "needed"):
         table.add_column(column, justify="left" if column == "stratum" else "right", no_wrap=True)
     for one in found:
         short = one.questions < one.minimum
@@ -237,9 +237,9 @@ def _print_reach(found: Any) -> None:
             one.stratum,
             f"[red]{one.questions}[/]" if short else str(one.questions),
             str(one.minimum),
-            "–" if one.noticeable == float("inf") else f"{100 * one.noticeable:.1f} points",
+            "–" if one.noticeable is None else f"{100 * one.noticeable:.1f} points",
             f"{100 * one.difference:.1f} points",
-            f"{one.needed:,}",
+            "–" if one.needed is None else f"{one.needed:,}",
         )
     console.print(table)
 

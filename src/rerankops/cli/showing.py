@@ -28,11 +28,9 @@ def trial(
         int, typer.Option(min=16, help="Tokens of a passage, and of a pair; the rest is cut. A trial is to be quick.")
     ] = 128,
     metric: Annotated[
-        Metric,
-        typer.Option(
-            help="What the gate asks for: what the set's labels say of the order, or accuracy of the answers."
-        ),
-    ] = "hit@1",
+        Metric | None,
+        typer.Option(help="What the gate asks for alone, where the set lacks answers; without it promotion.metrics."),
+    ] = None,
     config: Config = None,
 ) -> None:
     """What would the loop give on a labelled set of yours? Its labels stand in for annotators."""
@@ -47,7 +45,7 @@ def trial(
             "workspace": {"root": str(output / "workspace")},
             "encoder": {"model": encoder, "max_length": max_length},
             "training": {"base_model": base_model, "max_length": max_length},
-            "promotion": {"primary_metric": metric},
+            "promotion": {"metrics": [metric]} if metric else {},
         },
     )
     with steps() as tell:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from rerankops.config.settings import Settings
+from rerankops.config.settings import RENAMED, Settings
 from rerankops.errors import SettingsError
 
 PREFIX = "RERANKOPS__"
@@ -117,7 +117,8 @@ def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
         if problem["type"] == "value_error":  # a rule over several settings; its message names them
             return str(problem["ctx"]["error"])
         if problem["type"] == "extra_forbidden":
-            return f"unknown setting {key!r} ({origin}); see configs/base.yaml for every setting there is"
+            instead = RENAMED.get(key, "see configs/base.yaml for every setting there is")
+            return f"unknown setting {key!r} ({origin}); {instead}"
         if problem["type"] == "missing":
             return f"setting {key!r} is missing"
         return f"setting {key!r} is {problem['input']!r} ({origin}): {problem['msg']}"

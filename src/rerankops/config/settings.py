@@ -13,6 +13,14 @@ SignalName = Literal["reciprocal_rank", "bm25", "cosine", "maxsim", "cross_encod
 Backend = Literal["embedded", "elasticsearch"]
 Metric = Literal["accuracy", "hit@1", "hit@6", "recall@1", "recall@6", "mrr@10", "ndcg@10", "ndcg_exp@10", "map"]
 
+RENAMED = {
+    "promotion.primary_metric": "promotion.metrics, a list, has taken its place",
+    "promotion.stratum_margin": "promotion.stratum_alpha and promotion.max_unnoticed_stratum_loss have taken its place",
+    "promotion.refusal_margin": "promotion.max_unnoticed_refusal_loss has taken its place",
+    "promotion.gold_error_budget": "promotion.alpha is now what one gold set may cost over its life",
+}
+"""Settings of earlier versions and what to write instead."""
+
 
 class Section(BaseModel):
     """A frozen part of the tree; a key it does not know is an error."""
@@ -441,24 +449,33 @@ class EvaluationSettings(Section):
 
 
 class PromotionSettings(Section):
-    primary_metric: Metric
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    first_metric_share: Share
+    inferiority_margin: Share
     alpha: Share
     min_questions: Count
     min_stratum_questions: Count
-    stratum_margin: Share
+    stratum_alpha: Share
+    max_unnoticed_stratum_loss: Share
+    max_unnoticed_refusal_loss: Share | None
     cheaper_margin: Share
     max_latency_ms: Annotated[float, Field(gt=0)] | None
     max_memory_mb: Annotated[float, Field(gt=0)] | None
     blend_alpha: Share
     max_missing_share: Share
     smallest_effect: Share
-    gold_error_budget: Annotated[float, Field(ge=0)]
+    min_level: Share
     reserve_share: Share
-    refusal_margin: Share | None
     min_judge_agreement: Share
     approval: Literal["none", "human"]
     approval_timeout_hours: Annotated[float, Field(gt=0, le=168)]
     approvers: Annotated[tuple[str, ...], Field(min_length=1)] | None
+
+    @model_validator(mode="after")
+    def _each_metric_once(self) -> PromotionSettings:
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ValueError(f"promotion.metrics must name each metric once; they are {list(self.metrics)}")
+        return self
 
     def identity(self) -> dict[str, object]:
         """What changes a decision; who is asked about it afterwards does not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -37,15 +37,14 @@ STRATIFIED = ("accuracy", "mrr@10", "ndcg@10", "recall@1", "recall@6", "hit@1", 
 
 @dataclass(frozen=True)
 class Aligned:
-    """One metric of several systems, question by question.
+    """Metrics of several systems, question by question.
 
-    values: an array a system, in the order of question_ids; nan where a verdict is missing.
+    values: a metric, an array a system, in the order of question_ids; nan where a verdict is missing.
     """
 
-    metric: str
     question_ids: tuple[str, ...]
     strata: tuple[str, ...]
-    values: dict[str, NDArray[np.float64]]
+    values: dict[str, dict[str, NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
@@ -128,20 +127,22 @@ def _comparisons(frames: Mapping[str, pl.DataFrame], *, samples: int, seed: int)
     ]
 
 
-def aligned(outcomes: Mapping[str, pa.Table], gold: pa.Table, metric: str) -> Aligned:
-    """What the gate weighs: the metric's values on every gold question that can have one.
+def aligned(outcomes: Mapping[str, pa.Table], gold: pa.Table, metrics: Sequence[str]) -> Aligned:
+    """What the gate weighs: the metrics' values on every gold question that can have one of the first metric.
 
     A question can have an accuracy when it has accepted answers, and a ranking metric when it has relevant passages;
     the others are left out. Of those that can, a missing row or a null is nan: a missing verdict, never dropped.
     """
-    needed = "accepted_answers" if metric == "accuracy" else "relevant_passage_ids"
+    needed = "accepted_answers" if metrics[0] == "accuracy" else "relevant_passage_ids"
     asked = pl.DataFrame(gold.select(["question_id", "stratum", needed])).filter(pl.col(needed).list.len() > 0)
     asked = asked.select("question_id", "stratum").sort("question_id")
-    values = {}
+    values: dict[str, dict[str, NDArray[np.float64]]] = {metric: {} for metric in metrics}
     for name in _in_order(outcomes):
-        frame = pl.DataFrame(outcomes[name]).select("question_id", COLUMNS[metric])
-        values[name] = _values(asked.join(frame, on="question_id", how="left", maintain_order="left"), metric)
-    return Aligned(metric, tuple(asked["question_id"]), tuple(asked["stratum"]), values)
+        frame = pl.DataFrame(outcomes[name]).select("question_id", *(COLUMNS[metric] for metric in metrics))
+        joined = asked.join(frame, on="question_id", how="left", maintain_order="left")
+        for metric in metrics:
+            values[metric][name] = _values(joined, metric)
+    return Aligned(tuple(asked["question_id"]), tuple(asked["stratum"]), values)
 
 
 def _row(name: str, frame: pl.DataFrame, known: Measured) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rerankops.pipeline import looks, quality
+from rerankops.pipeline.acceptance import acceptances
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.costs import legs_alone, ranking_ms
 from rerankops.pipeline.gold_in_force import refuse_changed_gold
 from rerankops.pipeline.incumbent import champion
 from rerankops.pipeline.judge import agreement_with_people, newest_check
-from rerankops.pipeline.looks import Look
 from rerankops.pipeline.queries import search
 from rerankops.pipeline.ranking import Rankings, asked_questions, read_rankings
 from rerankops.pipeline.reading import reading
@@ -114,10 +114,12 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
 
 @step
 def decide(context: Context, plan: Address, contenders: Address, evaluation: Address) -> Address:
-    """The gate's decision, as a document, made once of an evaluation; again when an LLM judge was measured since."""
+    """The gate's decision, as a document, made once of an evaluation; again when an LLM judge was measured since, or a
+    person accepted what the gate cannot tell about (pipeline.acceptance)."""
     planned = read_plan(context, plan)
     settings = planned.context.settings
     checked = newest_check(planned.context) if settings.judge.kind == "llm" else None
+    accepted = acceptances(context, planned.gold)
 
     def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
         from dataclasses import asdict
@@ -130,7 +132,8 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
         gold, _ = _asked(planned, context.workspace.read(planned.corpus, Passage))
         current = champion(context)
         measured = read_outcomes(context, evaluation)
-        values = aligned(measured, gold, settings.promotion.primary_metric)
+        metrics = settings.promotion.metrics
+        values = aligned(measured, gold, metrics)
         fits = context.workspace.read_document(contenders)["fits"]
         agreement, agreement_interval = agreement_with_people(context, checked)
         look = looks.record(planned, evaluation)
@@ -138,7 +141,6 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
             rows = read_json(folder / "ladder.json")["systems"]
         decision = gate(
             Evidence(
-                metric=values.metric,
                 values=values.values,
                 strata=values.strata,
                 incumbent="champion" if planned.champion_version else "retrieval_only",
@@ -150,16 +152,16 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
                 data_validated=_validated(planned),
                 latency_ms={row["name"]: row["milliseconds_per_query"] for row in rows},
                 memory_mb={row["name"]: row["cost"]["memory_mb"] for row in rows},
-                comparisons_before=comparisons_before(context, look),
+                unseen=[question in look.decided for question in values.question_ids],
+                level=look.level,
+                accepted_strata=accepted,
                 refused=read_refused(context, evaluation),
-                judged_by_llm=values.metric == "accuracy"
+                judged_by_llm="accuracy" in metrics
                 and any("llm" in table["judged_by"].to_pylist() for table in measured.values()),
                 judge_agreement=agreement,
                 judge_interval=agreement_interval,
             ),
             settings.promotion,
-            bootstrap_samples=settings.evaluation.bootstrap_samples,
-            seed=settings.evaluation.seed,
         )
         return asdict(decision), {"promote": float(decision.promote)}
 
@@ -168,10 +170,17 @@ def decide(context: Context, plan: Address, contenders: Address, evaluation: Add
         make,
         step="decide",
         inputs=[plan, contenders, evaluation],
-        settings={"judge_check": checked} if checked else None,
+        settings=({"judge_check": checked} if checked else {}) | ({"accepted": accepted} if accepted else {}) or None,
     )
     context.workspace.point(f"{DECISIONS}/{decision.split('/')[1]}", decision)
     return decision
+
+
+def newest_decision(context: Context) -> Address | None:
+    """The decision made last; None before the first."""
+    workspace = context.workspace
+    made = [workspace.require(name, "") for name in workspace.refs(DECISIONS)]
+    return max(made, key=lambda address: workspace.manifest(address).created_at, default=None)
 
 
 def read_decision(context: Context, decision: Address) -> PromotionDecision:
@@ -180,15 +189,14 @@ def read_decision(context: Context, decision: Address) -> PromotionDecision:
     rules = tuple(
         Rule(**{**rule, "interval": tuple(rule["interval"]) if rule["interval"] else None}) for rule in stored["rules"]
     )
-    cannot_tell = stored.get("cannot_tell", False)
-    return PromotionDecision(stored["promote"], stored["system"], rules, tuple(stored["reasons"]), cannot_tell)
-
-
-def comparisons_before(context: Context, look: Look) -> float:
-    """Earlier looks at these gold questions; one at another version counts by the share that it had of them."""
-    earlier = looks.looks(context)
-    earlier = earlier[: next(place for place, other in enumerate(earlier) if other.evaluation == look.evaluation)]
-    return sum(looks.standing(context, look.gold, earlier).overlaps)
+    return PromotionDecision(
+        stored["promote"],
+        stored["system"],
+        rules,
+        tuple(stored["reasons"]),
+        stored.get("cannot_tell", False),
+        tuple(stored.get("cannot_tell_about", ())),
+    )
 
 
 def _asked(planned: Plan, corpus: pa.Table) -> tuple[pa.Table, dict[str, int]]:

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from rerankops.annotation.gold import consensus, freezing
 from rerankops.errors import ArtefactDamaged, GoldLeak, InputError
+from rerankops.evaluation import significance
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.gold import DRAFTS, answer_addresses, gold_status, judged_texts
 from rerankops.pipeline.gold_sets import SETS, checked_name, entries, find, versions
@@ -46,17 +47,18 @@ class Frozen:
 class Reach:
     """What a stratum of a set, or the whole set, can show.
 
-    questions: asked by the gate. minimum: below it the gate does not gate the stratum, or refuses the whole set.
-    noticeable: the smallest true difference noticed with the settings' power; difference: the one that matters (the
-    margin allowed to a stratum). needed: questions to notice it.
+    questions: asked by the gate. minimum: below it the gate tests the stratum with other small ones, or refuses the
+    whole set. noticeable: the smallest true loss in a stratum, or gain of the whole, that is noticed with the settings'
+    power, None: not even all; difference: the one that matters (a stratum's that must be noticed, the whole's margin).
+    needed: questions to notice it, None: no number.
     """
 
     stratum: str
     questions: int
     minimum: int
-    noticeable: float
+    noticeable: float | None
     difference: float
-    needed: int
+    needed: int | None
 
 
 @step
@@ -136,29 +138,40 @@ def freeze_gold(
 def reach(context: Context, address: Address) -> list[Reach]:
     """What each stratum of a version, and all of it, can show under the gate's settings and gold.discordance.
 
-    A stratum's test is Holm-corrected: its alpha is divided by the number of strata that are gated, the hardest case.
+    A stratum's test is Holm-corrected: its alpha is divided by the number of strata that are tested, the hardest case.
+    The whole set's is that of a first look.
     """
     gate, gold = context.settings.promotion, context.settings.gold
     frozen = entries(context.workspace, address)
     asked = frozen.filter(pl.col("retired_version").is_null(), ~pl.col("unanswerable"))
     sizes = dict(sorted(asked.group_by("stratum").len().iter_rows()))
-    gated = max(1, sum(size >= gate.min_stratum_questions for size in sizes.values()))
-
-    def one(stratum: str, questions: int, minimum: int, alpha: float) -> Reach:
-        assumed = {"discordance": gold.discordance, "alpha": alpha, "power": gold.power}
-        margin = gate.stratum_margin
-        needed = freezing.questions_needed(margin, **assumed) if margin else float("inf")
-        return Reach(
+    tested = max(1, sum(size >= gate.min_stratum_questions for size in sizes.values()))
+    allowed, level = gate.max_unnoticed_stratum_loss, gate.stratum_alpha / tested
+    assumed = {"churn": gold.discordance, "level": level, "power": gold.power}
+    enough = significance.questions_noticing(allowed, **assumed) if allowed else None
+    strata = [
+        Reach(
             stratum,
-            questions,
-            minimum,
-            freezing.noticeable(questions, **assumed),
-            margin,
-            int(min(needed, 1e9)) + 1,
+            size,
+            gate.min_stratum_questions,
+            significance.noticeable_loss(size, **assumed),
+            allowed,
+            enough,
         )
-
-    strata = [one(key, size, gate.min_stratum_questions, gate.alpha / gated) for key, size in sizes.items()]
-    return [*strata, one(consensus.WHOLE, asked.height, gate.min_questions, gate.alpha)]
+        for stratum, size in sizes.items()
+    ]
+    share = gate.first_metric_share if len(gate.metrics) > 1 else 1.0
+    first = {"discordance": gold.discordance, "alpha": gate.alpha / 2 * share, "power": gold.power}
+    gain = gate.inferiority_margin
+    whole = Reach(
+        consensus.WHOLE,
+        asked.height,
+        gate.min_questions,
+        freezing.noticeable(asked.height, **first) if asked.height else None,
+        gain,
+        int(freezing.questions_needed(gain, **first)) + 1 if gain else None,
+    )
+    return [*strata, whole]
 
 
 @step

@@ -151,7 +151,7 @@ def _differences(context: Context, ground: _Ground) -> list[dict[str, Any]]:
     strata: list[str | None] = [None, *joined["stratum"].unique().sort().to_list()]
     found = []
     for metric in columns:
-        for stratum in strata if metric == context.settings.promotion.primary_metric else [None]:
+        for stratum in strata if metric == context.settings.promotion.metrics[0] else [None]:
             part = joined if stratum is None else joined.filter(pl.col("stratum") == stratum)
             values = (part[f"{metric}/second"] - part[metric]).drop_nulls().drop_nans().to_numpy()
             if not values.size:

@@ -12,27 +12,52 @@ from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.evaluation import read_outcomes
 from rerankops.pipeline.looks import looks
-from rerankops.promotion.power import Effect, Population, assumed, detectable_gain, sample_size, simulate, stopped_loss
+from rerankops.promotion.power import (
+    Effect,
+    Look,
+    Noticed,
+    Population,
+    assumed,
+    detectable_gain,
+    noticed_losses,
+    sample_size,
+    simulate,
+)
 from rerankops.records import GoldQuestion
 
 GAINS = (0.01, 0.02, 0.03, 0.05)
 """Gains for which the number of questions is worked out."""
+LOOKS = 4
+"""The first so many looks are told."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What one look notices with a chance of .8. number: of the look, from 1. level: what it spends. questions: that it
+    rests on. gain: in the first metric, further: in each other one; None: not even 25 points."""
+
+    number: int
+    level: float
+    questions: int
+    gain: float | None
+    further: dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Power:
-    """What the simulated decisions say of a gold set.
+    """What the gate says of a gold set, by simulating its decisions where it has no formula. Strata that it cannot tell
+    about count as accepted.
 
-    basis: where the population comes from, in words. strata: questions of each. false_promotions: share of the
-    contenders no better that were promoted. gain: what is noticed with a chance of .8, None: not even 25 points.
-    losses: the loss in each stratum that is stopped with that chance. needed: gain to number of questions.
+    basis: where the population comes from, in words. metrics: those that are known of it. false_promotions: share of
+    the contenders no better that were promoted at the first look. looks: the first ones. strata: the loss in each that
+    is noticed with a chance of .8. needed: gain to number of questions, at the first look.
     """
 
     basis: str
-    strata: dict[str, int]
+    metrics: tuple[str, ...]
     false_promotions: float
-    gain: float | None
-    losses: dict[str, float | None]
+    looks: tuple[Gain, ...]
+    strata: dict[str, Noticed]
     needed: dict[float, int | None]
 
 
@@ -43,25 +68,28 @@ def power(
     Raises SettingsError when there is neither an evaluation nor an assumption."""
     population, basis = _population(context, right, discordant)
     asked, seed = context.settings.promotion, context.settings.evaluation.seed
-    names, counts = np.unique(population.strata, return_counts=True)
+    first, *others = population.values
     tell("contenders that are no better")
     none = float(simulate(population, asked, Effect(), runs=runs, seed=seed).mean())
-    tell("the smallest gain that is noticed")
-    gain = detectable_gain(population, asked, runs=runs, seed=seed)
-    losses: dict[str, float | None] = {}
-    for name, count in zip(names.tolist(), counts.tolist(), strict=True):
-        if gain is not None and count >= asked.min_stratum_questions:
-            tell(f"the smallest loss in {name} that is stopped")
-            losses[name] = stopped_loss(population, asked, name, gain=gain, runs=runs, seed=seed)
+    told = []
+    for number in range(1, LOOKS + 1):
+        tell(f"the smallest gain that look {number} notices")
+        questions = population.n if number == 1 else round(population.n * asked.reserve_share)
+        look = Look(questions, asked.alpha / 2**number)
+        gains = {
+            metric: detectable_gain(population, asked, metric=metric, runs=runs, seed=seed, look=look)
+            for metric in (first, *others)
+        }
+        told.append(Gain(number, look.level or 0.0, questions, gains.pop(first), gains))
     needed = {}
     for effect in GAINS:
         tell(f"questions that notice {100 * effect:g} points")
         needed[effect] = sample_size(population, asked, effect, runs=runs, seed=seed)
-    return Power(basis, dict(zip(names.tolist(), counts.tolist(), strict=True)), none, gain, losses, needed)
+    return Power(basis, (first, *others), none, tuple(told), noticed_losses(population, asked), needed)
 
 
 def _population(context: Context, right: float | None, discordant: float | None) -> tuple[Population, str]:
-    workspace, metric = context.workspace, context.settings.promotion.primary_metric
+    workspace, metrics = context.workspace, context.settings.promotion.metrics
     gold = workspace.read(
         workspace.require(GOLD, "run refresh_corpus_index first; there are no gold questions"), GoldQuestion
     )
@@ -69,8 +97,9 @@ def _population(context: Context, right: float | None, discordant: float | None)
         raise SettingsError("--right and --discordant are assumed together; give both or neither")
     if right is not None and discordant is not None:
         strata = np.asarray(gold["stratum"].to_pylist())
+        seed = context.settings.evaluation.seed
         try:
-            made = assumed(metric, strata, right=right, discordant=discordant, seed=context.settings.evaluation.seed)
+            made = assumed(metrics[0], strata, right=right, discordant=discordant, seed=seed)
         except ValueError as error:
             raise SettingsError(str(error)) from error
         return made, f"assumed: right on {right:.0%}, disagreeing on {discordant:.0%}"
@@ -83,9 +112,10 @@ def _population(context: Context, right: float | None, discordant: float | None)
     newest = finished[-1]
     from rerankops.evaluation.ladder import aligned
 
-    values = aligned(read_outcomes(context, newest), gold, metric)
-    against = "champion" if "champion" in values.values else "retrieval_only"
-    one, other = (np.asarray(values.values[name], dtype=np.float64) for name in ("challenger", against))
-    known = ~(np.isnan(one) | np.isnan(other))
-    population = Population(metric, one[known], other[known], np.asarray(values.strata)[known])
-    return population, f"measured: challenger and {against} of {newest}"
+    values = aligned(read_outcomes(context, newest), gold, metrics)
+    against = "champion" if "champion" in values.values[metrics[0]] else "retrieval_only"
+    pairs = {metric: (found["challenger"], found[against]) for metric, found in values.values.items()}
+    known = ~np.any([np.isnan(values) for values in pairs[metrics[0]]], axis=0)
+    cut = {metric: (one[known], other[known]) for metric, (one, other) in pairs.items()}
+    whole = {metric: pair for metric, pair in cut.items() if not any(np.isnan(values).any() for values in pair)}
+    return Population(whole, np.asarray(values.strata)[known]), f"measured: challenger and {against} of {newest}"

@@ -149,7 +149,7 @@ def check_gold_questions(context: Context, gold: Address, corpus: Address | None
         )
 
     bounds = [
-        settings.promotion.model_dump(include={"primary_metric", "min_questions", "min_stratum_questions"}),
+        settings.promotion.model_dump(include={"metrics", "min_questions", "min_stratum_questions"}),
         settings.quality.model_dump(include={"max_lost_gold_share"}),
         settings.queries.near_duplicate_threshold,
         [stratum.name for stratum in settings.queries.strata],

@@ -49,7 +49,7 @@ def render_report(context: Context, decision: Address) -> Address:
             workspace.read(planned.corpus, Passage),
             title=f"Reranker decision {decision.split('/')[1][:12]}",
             lineage=lineage(context, decision),
-            metric=settings.promotion.primary_metric,
+            metric=settings.promotion.metrics[0],
             decided_at=workspace.manifest(decision).created_at,
             history=earlier,
             settings=settings.model_dump(mode="json", include=set(_SHOWN)),

@@ -1,135 +1,119 @@
-"""The gate's rules about a contender: against the incumbent, against its budgets, and against a cheaper contender."""
+"""The gate's rules about a contender: better than the incumbent, within its budgets, and worth more than a cheaper one.
+
+The strata are in strata.py.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-
-import numpy as np
-from numpy.typing import ArrayLike
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rerankops.evaluation import significance
 from rerankops.promotion import words
-from rerankops.promotion.evidence import Case, Difference, Floats, amount, shares
+from rerankops.promotion.evidence import Case, Difference, amount
 from rerankops.records import Rule
 
 # -- against the incumbent -------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A way in which one system may be better than another.
+
+    difference: in the metric that is said to gain. p: of the claim, weighted by the metric's share, so that a claim
+    with p <= level may be made at that level. kept: p of "the first metric loses its margin or more", for a gain in
+    another one.
+    """
+
+    difference: Difference
+    p: float
+    kept: float | None = None
+
+
+def claims(case: Case, of: str, against: str) -> list[Claim]:
+    """One a metric, the first metric's first.
+
+    Together they are wrong at most as often as the smallest p says. Neither metric gains: the shares add up to 1
+    (Bonferroni's weighted test). The first one loses its margin: both parts of every other claim have to be rejected
+    (Berger, "Multiparameter hypothesis testing and acceptance sampling", 1982, the intersection-union test), and a
+    first metric shown to gain is shown not to lose.
+    """
+    others = [metric for metric in case.metrics if metric != case.first and case.usable(metric, of, against)]
+    share = case.asked.first_metric_share if others else 1.0
+    first = case.difference(of, against)
+    found = [Claim(first, _weighted(first.p, share))]
+    if others:
+        margin = case.asked.inferiority_margin
+        kept = significance.p_non_inferior(case.differences(of, against), margin=margin)
+        for metric in others:
+            difference = case.difference(of, against, metric)
+            p = _weighted(difference.p, (1 - share) / len(others))
+            found.append(Claim(difference, max(p, kept), kept))
+    return found
+
+
+def _weighted(p: float, share: float) -> float:
+    return min(1.0, p / share) if share > 0 else 1.0
+
+
 def superiority(case: Case, names: Sequence[str]) -> dict[str, Rule]:
     """A rule a contender, Holm-corrected over them."""
-    found = [case.difference(name, case.evidence.incumbent) for name in names]
-    adjusted = significance.holm([difference.p for difference in found])
-    return {
-        name: _superior(case, name, difference, p) for name, difference, p in zip(names, found, adjusted, strict=True)
-    }
+    against = case.evidence.incumbent
+    made = {name: claims(case, name, against) for name in names}
+    adjusted = significance.holm([min(claim.p for claim in made[name]) for name in names])
+    return {name: _superior(case, name, made[name], p) for name, p in zip(names, adjusted, strict=True)}
 
 
 def undecided(case: Case, name: str) -> bool:
-    """Whether a gain that matters is neither shown nor ruled out."""
+    """Whether a gain of the first metric that matters is neither shown nor ruled out."""
     return case.difference(name, case.evidence.incumbent).high >= case.asked.smallest_effect
 
 
-def _superior(case: Case, name: str, difference: Difference, p: float) -> Rule:
-    against = case.evidence.incumbent
-    passed = difference.low > 0 and p < case.asked.alpha
-    told = f"{name}: {case.told(name, against, p)}"
+def _superior(case: Case, name: str, made: Sequence[Claim], p: float) -> Rule:
+    against, level = case.evidence.incumbent, case.level
+    passed = level > 0 and p <= level
+    best = next((claim for claim in made if claim.p <= level), made[0])
+    told = f"{name}: {_claimed(case, name, against, best)}"
+    if not passed:
+        told += "".join(f"; {_claimed(case, name, against, claim)}" for claim in made[1:])
     if (cost := case.cost(name, against)) is not None:
         told += f", for {cost}"
+    told += f"; corrected {words.p(p)}, the level of this look is {level:.2g}"
     if not passed:
-        told += (
-            f"; not shown to be better. With these {case.n} questions a true difference of about "
-            f"{words.points(difference.detectable, sign=False)} would be noticed four times in five"
-        )
-        matters = words.points(case.asked.smallest_effect, sign=False)
-        if not undecided(case, name):
-            told += f", and a gain of {matters} or more is ruled out"
-        elif difference.mean > 0 and math.isfinite(difference.detectable):
-            sought = max(difference.mean, case.asked.smallest_effect)
-            needed = math.ceil(case.n * (difference.detectable / sought) ** 2)
-            told += (
-                f"; whether it gains {matters} or more, this gold set cannot tell: about {needed:,} questions "
-                f"would notice {words.points(sought, sign=False)} four times in five"
-            )
-        else:
-            told += f"; a gain of {matters} is not ruled out either"
+        told += _unshown(case, name, level * (case.asked.first_metric_share if len(made) > 1 else 1.0))
     verdict = "passed" if passed else "cannot tell" if undecided(case, name) else "failed"
-    return Rule(f"{name}: superiority", 0.0, difference.mean, (difference.low, difference.high), passed, told, verdict)
+    bounds = (best.difference.low, best.difference.high)
+    return Rule(f"{name}: superiority", 0.0, best.difference.mean, bounds, passed, told, verdict)
 
 
-def strata(case: Case, name: str) -> list[Rule]:
-    """Non-inferiority in each stratum, Holm-corrected over those that have enough questions."""
-    differences = case.differences(name, case.evidence.incumbent)
-    labels = np.asarray([str(stratum) for stratum in case.evidence.strata], dtype=object)
-    parts = {stratum: differences[labels == stratum] for stratum in sorted(set(labels.tolist()))}
-    gated = [stratum for stratum, part in parts.items() if part.size >= case.asked.min_stratum_questions]
-    margin = case.asked.stratum_margin
-    p_values = significance.holm([significance.p_non_inferior(parts[s], margin=margin) for s in gated])
-    adjusted = dict(zip(gated, p_values, strict=True))
-    return [
-        _no_worse(case, f"{name}: stratum {stratum}", f"{name}, stratum {stratum}", part, margin, adjusted.get(stratum))
-        for stratum, part in parts.items()
-    ]
+def _claimed(case: Case, name: str, against: str, claim: Claim) -> str:
+    told = case.told(name, against, claim.difference.p, claim.difference.metric)
+    if claim.kept is None:
+        return told
+    margin = words.points(case.asked.inferiority_margin, sign=False)
+    first = case.difference(name, against)
+    return f"{told}, {case.first} ({words.points(first.mean)}) losing {margin} or more: {words.p(claim.kept)}"
 
 
-def refusals(case: Case, name: str) -> list[Rule]:
-    """Non-inferiority of the share of unanswerable questions that the reader refuses behind the contender."""
-    margin, measured = case.asked.refusal_margin, case.evidence.refused
-    title, told = f"{name}: refusals", f"{name}, refusals"
-    if margin is None:
-        return []
-    if measured is not None and not measured:
-        reason = f"{told}: the reader cannot refuse, so nothing is asked"
-        return [Rule(title, -margin, None, None, True, reason, "not gated")]
-    of, against = (_column(measured, system) for system in (name, case.evidence.incumbent))
-    least = max(1, case.asked.min_stratum_questions)
-    if of is None or against is None or of.size != against.size or of.size < least:
-        reason = (
-            f"{told}: not known on {least} questions without an answer, the same for {name} and "
-            f"{case.evidence.incumbent}; measure them, or set promotion.refusal_margin to null"
-        )
-        return [Rule(title, -margin, None, None, False, reason, "unknown")]
-    missing = float(np.mean(np.isnan(of) | np.isnan(against)))
-    if missing > case.asked.max_missing_share:
-        reason = (
-            f"{told}: {words.percent(missing)} of {of.size} questions without an answer lack a verdict, "
-            f"{words.percent(case.asked.max_missing_share)} are tolerated"
-        )
-        return [Rule(title, -margin, None, None, False, reason, "unknown")]
-    part = np.nan_to_num(of, nan=0.0) - np.nan_to_num(against, nan=1.0)
-    p = significance.p_non_inferior(part, margin=margin)
-    told += f" ({words.percent(float(np.nanmean(of)))} against {words.percent(float(np.nanmean(against)))})"
-    return [_no_worse(case, title, told, part, margin, p)]
-
-
-def _no_worse(case: Case, title: str, told: str, part: Floats, margin: float, p: float | None) -> Rule:
-    """Not worse, worse, or cannot tell; p None: too few questions, told only."""
-    alpha = case.asked.alpha
-    mean = float(part.mean())
-    interval = (
-        significance.non_inferiority_lower_bound(part, alpha=alpha),
-        -significance.non_inferiority_lower_bound(-part, alpha=alpha),
+def _unshown(case: Case, name: str, level: float) -> str:
+    difference = case.difference(name, case.evidence.incumbent)
+    detectable = case.detectable(name, case.evidence.incumbent, level)
+    told = (
+        f"; not shown to be better. With these {case.n} questions a true difference of about "
+        f"{words.points(min(detectable, 1.0), sign=False)} of {case.first} would be noticed four times in five"
     )
-    told = f"{told}: {words.points(mean)} on {part.size} questions ({words.interval(interval, alpha)})"
-    allowed = words.points(margin, sign=False)
-    if p is None:
-        verdict, reason = "not gated", f"reported only, gated from {case.asked.min_stratum_questions} questions"
-    elif p < alpha:
-        verdict, reason = "passed", f"shown not to be worse by {allowed} or more"
-    elif mean < -margin and part.sum() < -1:
-        verdict, reason = "failed", f"worse by more than the {allowed} allowed"
-    else:
-        verdict = "cannot tell"
-        reason = f"this gold set cannot tell whether it is worse by {allowed}; more questions would"
-    return Rule(title, -margin, mean, interval, verdict != "failed", f"{told}: {reason}", verdict)
-
-
-def _column(measured: Mapping[str, ArrayLike] | None, name: str) -> Floats | None:
-    """Refusals of a system; what is neither 0 nor 1 is no verdict."""
-    if measured is None or name not in measured:
-        return None
-    values = shares(measured[name])
-    return np.where(np.isin(values, (0.0, 1.0)), values, np.nan)
+    matters = words.points(case.asked.smallest_effect, sign=False)
+    if not undecided(case, name):
+        return f"{told}, and a gain of {matters} or more is ruled out"
+    if difference.mean > 0 and math.isfinite(detectable):
+        sought = max(difference.mean, case.asked.smallest_effect)
+        needed = math.ceil(case.n * (detectable / sought) ** 2)
+        return (
+            f"{told}; whether it gains {matters} or more, this gold set cannot tell: about {needed:,} questions "
+            f"would notice {words.points(sought, sign=False)} four times in five"
+        )
+    return f"{told}; a gain of {matters} is not ruled out either"
 
 
 # -- against a budget ------------------------------------------------------------------------------------------------
@@ -162,8 +146,10 @@ def _budget(name: str, what: str, asked: float | None, found: float | None, unit
 
 def worth(case: Case, dearer: str, cheaper: str) -> Rule:
     """Of two contenders that both may be promoted."""
-    difference, margin = case.difference(dearer, cheaper), case.asked.cheaper_margin
-    passed = difference.low > 0 and difference.p < case.asked.alpha and difference.mean > margin
+    margin = case.asked.cheaper_margin
+    made = claims(case, dearer, cheaper)
+    enough = [claim for claim in made if claim.p < case.asked.alpha and claim.difference.mean > margin]
+    passed, difference = bool(enough), (enough or made)[0].difference
     told = _bought(case, dearer, cheaper, difference)
     told = (
         f"{dearer} is worth more than {cheaper}: {told}"
@@ -186,4 +172,4 @@ def forgone(case: Case, dearer: str, kept: str, why: str) -> Rule:
 
 def _bought(case: Case, dearer: str, cheaper: str, difference: Difference) -> str:
     cost = case.cost(dearer, cheaper)
-    return f"{case.told(dearer, cheaper, difference.p)}, for {cost or 'a cost that is not known'}"
+    return f"{case.told(dearer, cheaper, difference.p, difference.metric)}, for {cost or 'a cost that is not known'}"

@@ -17,19 +17,34 @@ Floats = NDArray[np.float64]
 
 POWER = 0.8
 """A difference reported as detectable is noticed four times in five."""
+SMALL = "small strata"
+"""The strata below `min_stratum_questions`, put together."""
+REFUSALS = "refusals"
 
 
 class Thresholds(Protocol):
     """What the gate asks for; `settings.promotion` is one."""
 
     @property
+    def metrics(self) -> Sequence[str]: ...
+    @property
+    def first_metric_share(self) -> float: ...
+    @property
+    def inferiority_margin(self) -> float: ...
+    @property
     def alpha(self) -> float: ...
+    @property
+    def min_level(self) -> float: ...
     @property
     def min_questions(self) -> int: ...
     @property
     def min_stratum_questions(self) -> int: ...
     @property
-    def stratum_margin(self) -> float: ...
+    def stratum_alpha(self) -> float: ...
+    @property
+    def max_unnoticed_stratum_loss(self) -> float: ...
+    @property
+    def max_unnoticed_refusal_loss(self) -> float | None: ...
     @property
     def cheaper_margin(self) -> float: ...
     @property
@@ -43,17 +58,14 @@ class Thresholds(Protocol):
     @property
     def smallest_effect(self) -> float: ...
     @property
-    def gold_error_budget(self) -> float: ...
-    @property
-    def refusal_margin(self) -> float | None: ...
-    @property
     def min_judge_agreement(self) -> float: ...
 
 
-SHARES = ("alpha", "stratum_margin", "cheaper_margin", "blend_alpha", "max_missing_share", "smallest_effect",
-          "min_judge_agreement", "refusal_margin")  # fmt: skip
-AMOUNTS = ("min_questions", "min_stratum_questions", "gold_error_budget", "max_latency_ms", "max_memory_mb")
-OPTIONAL = ("max_latency_ms", "max_memory_mb", "refusal_margin")
+SHARES = ("alpha", "min_level", "first_metric_share", "inferiority_margin", "stratum_alpha", "cheaper_margin",
+          "max_unnoticed_stratum_loss", "max_unnoticed_refusal_loss", "blend_alpha", "max_missing_share",
+          "smallest_effect", "min_judge_agreement")  # fmt: skip
+AMOUNTS = ("min_questions", "min_stratum_questions", "max_latency_ms", "max_memory_mb")
+OPTIONAL = ("max_latency_ms", "max_memory_mb", "max_unnoticed_refusal_loss")
 """Thresholds that may be None: that rule is not gated."""
 
 
@@ -62,8 +74,12 @@ class Evidence:
     """What is known when the gate decides. None, and a system that a mapping lacks: not known, which refuses when a
     rule asks for it.
 
-    metric: the primary metric, in [0, 1]. values: it, question by question, a system; nan where there is no verdict.
-    strata: each question's stratum, in the same order.
+    values: each metric of promotion.metrics, in [0, 1], a system, question by question; nan where there is no verdict.
+    strata: each question's stratum, in the same order. unseen: whether no report has shown that question's results yet;
+    a decision rests on those alone.
+    level: of this look, as stored with it: half of what the earlier ones left of promotion.alpha (promotion.budget).
+    accepted_strata: what a person accepted that the gate cannot tell about, a stratum (or SMALL, REFUSALS), and who
+    that was and why.
     incumbent: the system in production: "champion", or "retrieval_only" when there is none yet.
     contenders: who may be promoted, cheapest first.
     leaks: what was found of gold in the training data, in words or identifiers; () when nothing was.
@@ -71,16 +87,13 @@ class Evidence:
     champion_expected: the registry's champion that `values` were measured against; champion_now: the registry's now.
     blend_p_value: of the test that the blend fits the development labels better than chance.
     latency_ms: median per query of each system. memory_mb: of each system's model and working arrays.
-    comparisons_before: other evaluations made on these gold questions, one that shared only a part of them counted by
-    that part.
     refused: 1 refused, 0 answered, nan no verdict, a system, one value a question whose answer was taken out of the
     candidates, the same questions for all; {} when the reader cannot refuse.
     judged_by_llm: whether a language model judged any of `values`. judge_agreement: the share of a labelled sample's
     answers that were its to judge on which it says what people say, judge_interval: of that, at 95 %.
     """
 
-    metric: str
-    values: Mapping[str, ArrayLike]
+    values: Mapping[str, Mapping[str, ArrayLike]]
     strata: Sequence[str]
     incumbent: str
     contenders: tuple[str, ...]
@@ -91,7 +104,9 @@ class Evidence:
     blend_p_value: float | None = None
     latency_ms: Mapping[str, float | None] = field(default_factory=dict)
     memory_mb: Mapping[str, float | None] = field(default_factory=dict)
-    comparisons_before: float | None = None
+    unseen: Sequence[bool] | None = None
+    level: float | None = None
+    accepted_strata: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, ArrayLike] | None = None
     judged_by_llm: bool | None = None
     judge_agreement: float | None = None
@@ -100,54 +115,85 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Difference:
-    """mean with its central 1 - 2 alpha interval, one-sided p-value, and what a gold set like this would notice."""
+    """Of two systems in one metric: mean with its central 1 - 2 alpha interval (Bonett and Price), p of "no better"."""
 
+    metric: str
     mean: float
     low: float
     high: float
     p: float
-    detectable: float
 
 
 class Case:
-    """Evidence with its arrays in shape, and what was asked of it."""
+    """Evidence with its arrays in shape, cut to the unseen questions, and what was asked of it.
 
-    def __init__(self, evidence: Evidence, thresholds: Thresholds, samples: int, seed: int) -> None:
+    metrics: those of `asked.metrics` that any question has a value of, and the first one.
+    """
+
+    def __init__(self, evidence: Evidence, thresholds: Thresholds) -> None:
         self.evidence, self.asked = evidence, thresholds
-        self.samples, self.seed = samples, seed
-        self.values = {name: shares(values) for name, values in evidence.values.items()}
-        self.n = len(evidence.strata)
-        self._found: dict[tuple[str, str], Difference] = {}
+        self.given = len(evidence.strata)
+        unseen = np.asarray([] if evidence.unseen is None else evidence.unseen, dtype=bool).ravel()
+        self.aligned = unseen.size == self.given
+        kept = np.flatnonzero(unseen) if self.aligned else np.empty(0, dtype=np.int64)
+        self.n = int(kept.size)
+        self.strata = np.asarray(evidence.strata, dtype=np.str_)[kept]
+        cut: dict[str, dict[str, Floats]] = {}
+        for metric in thresholds.metrics:
+            whole = {name: shares(values) for name, values in evidence.values.get(metric, {}).items()}
+            cut[metric] = {name: values[kept] for name, values in whole.items() if values.size == self.given}
+        known = [metric for metric in cut if any(not np.isnan(v).all() for v in cut[metric].values())]
+        self.first: str = thresholds.metrics[0]
+        self.metrics = tuple(dict.fromkeys([self.first, *known]))
+        self.values = cut
+        self._found: dict[tuple[str, str, str], Difference] = {}
 
-    def has(self, name: str) -> bool:
+    @property
+    def level(self) -> float:
+        """Of this look; 0 when it is not known."""
+        return amount(self.evidence.level) or 0.0
+
+    def has(self, name: str, metric: str | None = None) -> bool:
         """Whether a system has a value, or a nan, for each of at least one question."""
-        return self.n > 0 and name in self.values and self.values[name].size == self.n
+        return self.n > 0 and name in self.values[metric or self.first]
 
     def comparable(self, name: str) -> bool:
         return name != self.evidence.incumbent and self.has(name) and self.has(self.evidence.incumbent)
 
-    def differences(self, of: str, against: str) -> Floats:
+    def usable(self, metric: str, *names: str) -> bool:
+        """Whether a further metric is known of these systems on all but the tolerated share of the questions."""
+        if not all(self.has(name, metric) for name in names):
+            return False
+        missing = np.any([np.isnan(self.values[metric][name]) for name in names], axis=0)
+        return float(np.mean(missing)) <= self.asked.max_missing_share
+
+    def differences(self, of: str, against: str, metric: str | None = None) -> Floats:
         """Question by question; a missing verdict is wrong for the one and right for the other."""
-        difference: Floats = np.nan_to_num(self.values[of], nan=0.0) - np.nan_to_num(self.values[against], nan=1.0)
+        values = self.values[metric or self.first]
+        difference: Floats = np.nan_to_num(values[of], nan=0.0) - np.nan_to_num(values[against], nan=1.0)
         return difference
 
-    def difference(self, of: str, against: str) -> Difference:
-        if (of, against) not in self._found:
-            values, alpha = self.differences(of, against), self.asked.alpha
-            low, high = significance.bootstrap_interval(
-                values, confidence=1 - 2 * alpha, samples=self.samples, seed=self.seed
-            )
-            p = significance.p_greater(values, samples=self.samples, seed=self.seed)
-            detectable = significance.detectable_difference(values, alpha=alpha, power=POWER)
-            self._found[of, against] = Difference(float(values.mean()), low, high, p, detectable)
-        return self._found[of, against]
+    def difference(self, of: str, against: str, metric: str | None = None) -> Difference:
+        metric = metric or self.first
+        if (of, against, metric) not in self._found:
+            values = self.differences(of, against, metric)
+            low, high = interval(values, self.asked.alpha)
+            mean = float(values.mean()) if values.size else math.nan
+            self._found[of, against, metric] = Difference(metric, mean, low, high, significance.p_better(values))
+        return self._found[of, against, metric]
 
-    def told(self, of: str, against: str, p: float) -> str:
-        """The difference in words, with its interval and what the dearer of the two costs."""
-        difference = self.difference(of, against)
-        means = [_mean(self.values[name]) for name in (of, against)]
+    def detectable(self, of: str, against: str, level: float) -> float:
+        """The true gain in the first metric that a test at this level notices four times in five."""
+        if not 0 < level < 1:
+            return math.inf
+        return significance.detectable_difference(self.differences(of, against), alpha=level, power=POWER)
+
+    def told(self, of: str, against: str, p: float, metric: str | None = None) -> str:
+        """The difference in words, with its interval."""
+        difference = self.difference(of, against, metric)
+        means = [_mean(self.values[difference.metric][name]) for name in (of, against)]
         return (
-            f"{words.points(difference.mean)} of {self.evidence.metric} ({words.percent(means[0])} against "
+            f"{words.points(difference.mean)} of {difference.metric} ({words.percent(means[0])} against "
             f"{words.percent(means[1])} of {against}, {self.n} questions; "
             f"{words.interval((difference.low, difference.high), self.asked.alpha)}, {words.p(p)})"
         )
@@ -160,6 +206,14 @@ class Case:
             if (value := amount(measured.get(of))) is not None
         ]
         return " and ".join(known) if known else None
+
+
+def interval(values: Floats, alpha: float) -> tuple[float, float]:
+    """The central 1 - 2 alpha interval of a mean difference (Bonett and Price, 2012)."""
+    if not 0 < alpha < 1:
+        return (-1.0, 1.0)
+    low = significance.non_inferiority_lower_bound(values, alpha=alpha)
+    return (low, -significance.non_inferiority_lower_bound(-values, alpha=alpha))
 
 
 def _mean(values: Floats) -> float:

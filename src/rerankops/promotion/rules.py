@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from rerankops.promotion import words
-from rerankops.promotion.evidence import AMOUNTS, OPTIONAL, SHARES, Case, Thresholds
+from rerankops.promotion import budget, words
+from rerankops.promotion.evidence import AMOUNTS, OPTIONAL, SHARES, Case, Thresholds, amount
 from rerankops.records import Rule
 
 
@@ -21,6 +21,9 @@ def unusable(asked: Thresholds) -> Rule | None:
         if value is None or not math.isfinite(value) or not 0 <= value <= most:
             told = f"thresholds: promotion.{name} is {value}, so nothing can be measured by it; set it"
             return Rule("thresholds", None, None, None, False, told, "unknown")
+    if not asked.metrics or len(set(asked.metrics)) < len(asked.metrics):
+        told = f"thresholds: promotion.metrics is {list(asked.metrics)}, so nothing can be measured by it; set it"
+        return Rule("thresholds", None, None, None, False, told, "unknown")
     return None
 
 
@@ -32,22 +35,26 @@ def about_the_evidence(case: Case) -> list[Rule]:
 
 def gold(case: Case) -> Rule:
     asked, evidence = case.asked.min_questions, case.evidence
-    involved = (evidence.incumbent, *evidence.contenders)
-    odd = [name for name in involved if name not in case.values or case.values[name].size != case.n]
-    if odd:
-        told = f"{odd[0]} has no values for the {case.n} gold questions, so nothing can be compared"
+    odd = [name for name in (evidence.incumbent, *evidence.contenders) if not case.has(name)]
+    known = case.aligned and case.n > 0
+    if case.given == 0:
+        told = f"there are no gold questions with {case.first}, so nothing can be shown"
+    elif not case.aligned:
+        told = "which of the gold questions no report has shown yet is not known"
     elif case.n == 0:
-        told = "there are no gold questions with the primary metric, so nothing can be shown"
+        told = f"a report has shown the results of all {case.given} questions; new ones are needed"
+    elif odd:
+        told = f"{odd[0]} has no values for the {case.given} gold questions, so nothing can be compared"
     else:
-        told = f"{case.n} questions, at least {asked} are asked for"
-    verdict = "unknown" if odd or case.n == 0 else _verdict(case.n >= asked)
+        told = f"{case.n} questions that no report has shown yet (of {case.given}), at least {asked} are asked for"
+    verdict = "unknown" if odd or not known else _verdict(case.n >= asked)
     return Rule("gold", float(asked), float(case.n), None, verdict == "passed", f"gold: {told}", verdict)
 
 
 def verdicts(case: Case) -> Rule:
     asked = case.asked.max_missing_share
     names = dict.fromkeys((case.evidence.incumbent, *case.evidence.contenders))
-    involved = [case.values[name] for name in names if case.has(name)]
+    involved = [case.values[case.first][name] for name in names if case.has(name)]
     missing = np.any([np.isnan(values) for values in involved], axis=0) if involved else np.ones(1)
     share = float(np.mean(missing))
     told = (
@@ -134,19 +141,34 @@ def judge(case: Case) -> Rule:
 
 
 def gold_budget(case: Case) -> Rule:
-    asked, before = case.asked.gold_error_budget, case.evidence.comparisons_before
-    if before is None or not math.isfinite(before) or before < 0:
-        told = "gold budget: how often these gold questions were used is not known"
+    asked, level, alpha = case.asked.min_level, amount(case.evidence.level), case.asked.alpha
+    if level is None or level > alpha:
+        told = f"gold budget: at which level, of at most {alpha:g}, this look may be made is not known"
         return Rule("gold budget", asked, None, None, False, told, "unknown")
-    spent = (before + 1) * case.asked.alpha
-    passed = spent <= asked + 1e-9
+    passed = level > 0 and level >= asked
     told = (
-        f"gold budget: comparison {before + 1:.3g} on these gold questions; together they are expected to "
-        f"cost at most {spent:.2g} false promotions, {asked:.2g} are allowed"
+        f"gold budget: this look is made at {level:.2g}, half of what earlier ones left of {alpha:g}, the chance that "
+        "any ranker that is no better is ever promoted on these questions"
     )
     if not passed:
-        told += "; it is spent: freeze a new version with new questions"
-    return Rule("gold budget", asked, spent, None, passed, told, _verdict(passed))
+        told += f"; below {asked:g} it is spent: freeze a new version with new questions"
+        bought = [_bought(case, level, wanted) for wanted in (alpha / 8, alpha / 4)]
+        told += "".join(text for text in bought if text)
+    return Rule("gold budget", asked, level, None, passed, told, _verdict(passed))
+
+
+def _bought(case: Case, level: float, wanted: float) -> str | None:
+    """What a look at a level takes, and what it would notice of the dearest contender."""
+    more = budget.new_questions(level, wanted, case.n, case.asked.alpha)
+    if more is None:
+        return None
+    told = f"; {more:,} new ones beside these buy a look at {wanted:.2g}"
+    names = [name for name in case.evidence.contenders if case.comparable(name)]
+    if not names:
+        return told
+    share = case.asked.first_metric_share if len(case.metrics) > 1 else 1.0
+    gain = case.detectable(names[-1], case.evidence.incumbent, wanted * share) * math.sqrt(case.n / (case.n + more))
+    return f"{told}, which notices a gain of about {words.points(gain, sign=False)} four times in five"
 
 
 def _verdict(passed: bool) -> str:

@@ -427,7 +427,7 @@ GOLD_CASES: dict[str, tuple[Changes, list[tuple[str, str]], str]] = {
     "no answer": (
         {1: {"accepted_answers": []}},
         [("critical", "answers given")],
-        "question 'g1' ('油箱容量是多少') has no accepted answer, and promotion.primary_metric is accuracy",
+        "question 'g1' ('油箱容量是多少') has no accepted answer, and promotion.metrics begin with accuracy",
     ),
     "an empty answer": ({1: {"accepted_answers": [" "]}}, [("critical", "answers given")], "question 'g1'"),
     "a grade too few": (
@@ -493,7 +493,7 @@ def test_an_answer_that_stands_in_no_relevant_passage_is_told_with_the_question(
 
 
 def test_a_gate_on_ranking_needs_relevant_passages_and_no_answers(tree: Settings) -> None:
-    ranking = tree.model_copy(update={"promotion": tree.promotion.model_copy(update={"primary_metric": "hit@1"})})
+    ranking = tree.model_copy(update={"promotion": tree.promotion.model_copy(update={"metrics": ("hit@1",)})})
     assert gold_report(ranking, changed(gold(), {1: {"accepted_answers": []}})).findings == ()
     report = gold_report(ranking, changed(gold(), {1: {"relevant_passage_ids": []}}))
     assert told(report) == [("critical", "relevant passages given")]

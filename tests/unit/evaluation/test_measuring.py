@@ -158,14 +158,15 @@ def test_systems_asked_different_questions_are_not_compared(both: dict[str, pa.T
 
 
 def test_the_gate_gets_every_question_that_can_have_a_verdict(both: dict[str, pa.Table]) -> None:
-    accuracy = aligned(both, GOLD, "accuracy")
+    accuracy = aligned(both, GOLD, ["accuracy", "mrr@10"])
     assert accuracy.question_ids == ("q1", "q2", "q3", "q5")
     assert accuracy.strata == ("numeric", "procedure", "numeric", "numeric")
-    assert accuracy.values["retrieval_only"].tolist() == [0, 1, 1, 0]
-    ranks = aligned(both, GOLD, "mrr@10")
+    assert accuracy.values["accuracy"]["retrieval_only"].tolist() == [0, 1, 1, 0]
+    assert len(accuracy.values["mrr@10"]["retrieval_only"]) == 4
+    ranks = aligned(both, GOLD, ["mrr@10"])
     assert ranks.question_ids == ("q1", "q2", "q4", "q5")
-    holed = aligned({**both, "base": both["challenger"].slice(1)}, GOLD, "accuracy")
-    assert math.isnan(holed.values["base"][0]), "a missing row is a missing verdict, not a smaller gold set"
+    holed = aligned({**both, "base": both["challenger"].slice(1)}, GOLD, ["accuracy"])
+    assert math.isnan(holed.values["accuracy"]["base"][0]), "a missing row is a missing verdict, not a smaller gold set"
 
 
 def test_qrels_have_the_grades_that_gold_states_and_the_highest_where_it_states_none() -> None:

@@ -38,20 +38,28 @@ def sound(**changes: Any) -> Evidence:
     return evidence(**{**complete, **changes})
 
 
+def measured(case: Evidence, where: str) -> Any:
+    return case.values["accuracy"] if where == "values" else getattr(case, where)
+
+
+def given_measured(case: Evidence, where: str, systems: Any) -> Evidence:
+    return replace(case, **{where: {"accuracy": systems} if where == "values" else systems})
+
+
 def columns(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[Evidence], Evidence]:
     """Evidence with one array of the challenger or the champion changed."""
     where, system = name.split(".")
 
     def changing(case: Evidence) -> Evidence:
-        held = dict(getattr(case, where))
-        return replace(case, **{where: {**held, system: change(np.asarray(held[system], dtype=float))}})
+        held = dict(measured(case, where))
+        return given_measured(case, where, {**held, system: change(np.asarray(held[system], dtype=float))})
 
     return changing
 
 
 def without(where: str, system: str) -> Callable[[Evidence], Evidence]:
     def removing(case: Evidence) -> Evidence:
-        return replace(case, **{where: {k: v for k, v in getattr(case, where).items() if k != system}})
+        return given_measured(case, where, {k: v for k, v in measured(case, where).items() if k != system})
 
     return removing
 
@@ -74,7 +82,12 @@ DAMAGES: dict[str, list[Callable[[Evidence], Evidence]]] = {
     "gold": [
         given(strata=()),
         given(strata=["a"] * 499),
+        given(unseen=None),
+        given(unseen=[True] * 499),
+        given(unseen=[False] * 500),
+        given(unseen=[True] * 99 + [False] * 401),
         given(values={}),
+        given(values={"accuracy": {}}),
         without("values", "champion"),
         without("values", "challenger"),
         columns("values.challenger", lambda a: a[:-1]),
@@ -100,7 +113,7 @@ DAMAGES: dict[str, list[Callable[[Evidence], Evidence]]] = {
         *[given(judge_agreement=value) for value in (None, NAN, INF, -INF, -0.5, 1.01, 0.89)],
         *[given(judge_interval=value) for value in (None, (NAN, 1.0), (0.92, NAN), (0.96, 0.99), (0.89, 0.99))],
     ],
-    "gold budget": [given(comparisons_before=value) for value in (None, NAN, INF, -1.0, 10.0)],
+    "gold budget": [given(level=value) for value in (None, NAN, INF, -1.0, 0.0, 0.06, 0.00001)],
     "challenger: superiority": [columns("values.challenger", change) for change in (lambda a: BASE, np.zeros_like)],
     "challenger: stratum numeric": [
         columns("values.challenger", lambda a: np.where(NUMERIC, BASE * (PLACES > 90), 1.0))
@@ -112,7 +125,7 @@ DAMAGES: dict[str, list[Callable[[Evidence], Evidence]]] = {
         columns("refused.challenger", lambda a: a[:-1]),
         columns("refused.champion", lambda a: np.empty(0)),
         given(refused={"champion": np.empty(0), "challenger": np.empty(0)}),
-        given(refused={"champion": np.ones(19), "challenger": np.ones(19)}),
+        given(refused={"champion": np.ones(5), "challenger": np.ones(5)}),
         columns("refused.challenger", lambda a: 0 * a),
         *[
             columns(f"refused.{system}", spoilt(value))
@@ -163,11 +176,13 @@ def test_evidence_that_is_not_given_refuses(field: Any) -> None:
     """A field added to the evidence whose default lets a ranker pass would show here."""
     if field.default is MISSING and field.default_factory is MISSING:
         return  # whoever makes the evidence has to give it
+    if field.name == "accepted_strata":
+        return  # nothing accepted is what sound evidence says
     default = field.default if field.default is not MISSING else field.default_factory()
     assert not gate(replace(sound(), **{field.name: default}), STRICT).promote
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Asked)])
+@pytest.mark.parametrize("name", [f.name for f in fields(Asked) if f.name != "metrics"])
 @pytest.mark.parametrize("value", [NAN, INF, -0.01, None])
 def test_a_threshold_that_is_missing_refuses_unless_it_may_be(name: str, value: float | None) -> None:
     decision = gate(sound(), replace(STRICT, **{name: value}))
@@ -177,7 +192,7 @@ def test_a_threshold_that_is_missing_refuses_unless_it_may_be(name: str, value: 
 
 
 def test_what_is_not_asked_for_is_not_needed() -> None:
-    asked = replace(STRICT, max_latency_ms=None, max_memory_mb=None, refusal_margin=None)
+    asked = replace(STRICT, max_latency_ms=None, max_memory_mb=None, max_unnoticed_refusal_loss=None)
     decision = gate(sound(latency_ms={}, memory_mb={}, refused=None), asked)
     assert decision.promote
     assert not any("latency" in r.name or "memory" in r.name or "refusals" in r.name for r in decision.rules)
@@ -197,27 +212,26 @@ def refusals(won: int, lost: int, n: int = 200) -> Any:
     ("won", "lost", "n", "verdict"),
     [
         (0, 0, 200, "passed"),
-        (5, 5, 1000, "passed"),
         (12, 4, 200, "passed"),
-        (10, 10, 200, "cannot tell"),
-        (2, 6, 200, "cannot tell"),
-        (2, 9, 200, "failed"),
+        (5, 6, 200, "passed"),
+        (2, 6, 200, "passed"),
+        (2, 12, 200, "failed"),
         (0, 30, 200, "failed"),
         (0, 1, 24, "cannot tell"),
-        (0, 2, 24, "failed"),
+        (0, 8, 24, "failed"),
     ],
 )
 def test_a_bolder_reader_has_the_verdicts_of_a_stratum(won: int, lost: int, n: int, verdict: str) -> None:
     found = refusals(won, lost, n)
     assert found.verdict == verdict
-    assert found.passed is (verdict != "failed")
+    assert found.passed is (verdict == "passed")
     assert found.measurement == pytest.approx((won - lost) / n)
 
 
 def test_a_bolder_reader_is_refused_in_words() -> None:
     found = refusals(0, 30)
     assert found.words.startswith("challenger, refusals (35.0 % against 50.0 %): -15.0 points on 200 questions")
-    assert found.words.endswith("worse by more than the 3 points allowed")
+    assert found.words.endswith("shown to be worse")
 
 
 def test_a_reader_that_cannot_refuse_is_not_gated_and_says_so() -> None:
@@ -227,9 +241,9 @@ def test_a_reader_that_cannot_refuse_is_not_gated_and_says_so() -> None:
 
 
 def test_tolerated_missing_refusals_count_against_the_contender() -> None:
-    base = np.ones(100)
+    base = np.ones(200)
     holed = base.copy()
-    holed[:5] = NAN
+    holed[:10] = NAN
     case = sound(refused={"champion": base, "challenger": holed})
     found = rule(gate(case, replace(STRICT, max_missing_share=0.05)), "challenger: refusals")
     assert found.measurement == pytest.approx(-0.05)
@@ -313,4 +327,4 @@ def test_a_stratum_tells_its_verdict() -> None:
     found = {r.name: r.verdict for r in told if "stratum" in r.name}
     assert set(found) == {f"challenger: stratum {name}" for name in STRATA}
     rare = sound(strata=["rare" if i < 19 else "common" for i in range(500)])
-    assert rule(gate(rare, STRICT), "challenger: stratum rare").verdict == "not gated"
+    assert rule(gate(rare, STRICT), "challenger: stratum small strata").verdict == "cannot tell"

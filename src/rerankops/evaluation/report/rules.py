@@ -45,7 +45,7 @@ _UNITS: tuple[tuple[str, str, Tell], ...] = (
     ("memory", "at most", megabytes),
     ("verdicts", "at most", share),
     ("labels", "at most", _p),
-    ("gold budget", "at most", number),
+    ("gold budget", "at least", _p),
     ("leaks", "at most", number),
     ("gold", "at least", number),
     ("judge", "at least", share),
@@ -99,6 +99,8 @@ def verdict(rule: Rule) -> tuple[str, str]:
     said = rule.verdict or ("cannot tell" if rule.passed and "cannot tell" in rule.words else "")
     if said == "unknown":
         return "fail", "not known"
+    if said == "accepted":
+        return "unsure", "accepted by a person"
     if said == "cannot tell":
         return "unsure", "passed: cannot tell" if rule.passed else "cannot tell"
     if said == "not gated" or "reported only" in rule.words:

@@ -1,0 +1,63 @@
+"""What the gate cannot tell about, accepted by a person: a stratum (or "small strata", "refusals") by its name.
+
+An acceptance holds for the gold version that it was given for, whoever the contender is: it says that a loss in these
+few questions may go unnoticed there, and another version has other questions. It makes a new decision of the same
+evaluation, in whose words and rules it stands; it never lets pass what is shown to be worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from rerankops.errors import InputError
+from rerankops.pipeline.context import Context, step
+from rerankops.pipeline.models import person
+from rerankops.pipeline.training import read_plan
+from rerankops.workspace import Address
+
+ACCEPTED = "accepted"
+"""References: every acceptance, a document {stratum, reason, by, at, gold}."""
+
+
+def acceptances(context: Context, gold: Address) -> dict[str, str]:
+    """Who accepted which stratum of a gold version, and why; of several the first."""
+    workspace = context.workspace
+    given = [workspace.read_document(workspace.require(name, "")) for name in workspace.refs(ACCEPTED)]
+    held = sorted((one["at"], one["stratum"], one) for one in given if one["gold"] == gold)
+    found: dict[str, str] = {}
+    for _, stratum, one in held:
+        found.setdefault(stratum, f"{one['by']} on {one['at'][:10]}: {one['reason']}")
+    return found
+
+
+@step
+def accept(context: Context, stratum: str, reason: str, by: str | None = None) -> Address:
+    """Keeps that a person accepts what the newest decision cannot tell about, and decides again about the same
+    evaluation. by: None is the user of this process. Returns the new decision.
+
+    Raises InputError when there is no decision, no reason, or the newest decision does not name the stratum.
+    """
+    from rerankops.pipeline.evaluation import decide, newest_decision, read_decision
+
+    workspace = context.workspace
+    if not reason.strip():
+        raise InputError("an acceptance needs a reason; it stands in the decision")
+    newest = newest_decision(context)
+    if newest is None:
+        raise InputError("no decision was made yet, so there is nothing to accept; retrain first")
+    about = read_decision(context, newest).cannot_tell_about
+    if stratum not in about:
+        named = ", ".join(map(repr, about)) or "nothing that a person could accept"
+        raise InputError(f"{stratum!r} cannot be accepted: the newest decision, {newest}, cannot tell about {named}")
+    plan, contenders, evaluation = workspace.manifest(newest).inputs
+    document: Mapping[str, str] = {
+        "stratum": stratum,
+        "reason": " ".join(reason.split()),
+        "by": by or person(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "gold": read_plan(context, plan).gold,
+    }
+    kept = workspace.publish_document("acceptances", document, step="accept", inputs=[newest], settings=dict(document))
+    workspace.point(f"{ACCEPTED}/{kept.split('/')[1]}", kept)
+    return decide(plan, contenders, evaluation, context=context)
