@@ -40,6 +40,10 @@ def test_answers_are_judged_as_a_person_would_and_no_wrong_one_is_called_right()
         ("质保由3年延长至5年。", "3年", "contradicted"),
         ("按钮是蓝色的，不，按钮是红色的。", "蓝色", "contradicted"),
         ("The wire is either red or blue.", "red", "contradicted"),
+        ("会议在周五或周六。", "周五", "contradicted"),
+        ("入口在东侧，也有人说在西侧。", "东侧", "contradicted"),
+        ("He was born in 1995; other sources say 1996.", "1995", "contradicted"),
+        ("It contains neither nuts nor dairy.", "dairy", "negated"),
     ],
 )
 def test_what_is_found_but_spoken_against_is_wrong_with_the_reason(answer: str, accepted: str, kind: str) -> None:
@@ -76,6 +80,22 @@ def test_a_negation_that_was_asked_for_speaks_against_nothing() -> None:
     assert not judge("不支持。", ["支持"], "是不是不支持无线充电？").right, "a yes or no is still negated"
 
 
+@pytest.mark.parametrize(
+    ("answer", "accepted", "right"),
+    [
+        ("晚上7点", "19:00", True),
+        ("19:00", "7:00", False),
+        ("8点至17点", "8:00-17:00", True),
+        ("一九四五年八月十五日", "1945年8月15日", True),
+        ("10人到15人", "10-15人", True),
+        ("固件v2.1", "v2", False),
+        ("星期一到星期五", "周一至周五", True),
+    ],
+)
+def test_times_ranges_and_versions_are_read_as_they_are_written(answer: str, accepted: str, right: bool) -> None:
+    assert contains(answer, [accepted]) is right
+
+
 def test_an_answer_without_the_accepted_one_has_no_reason() -> None:
     finding = judge("后备箱容积为320升。", ["450升"])
     assert (finding.right, finding.found, finding.reason) == (False, False, "")
@@ -98,6 +118,8 @@ def test_a_passage_mentions_an_answer_whatever_it_says_of_it() -> None:
         ("报名的是张三丰", "张三", False),
         ("德国队夺冠", "德国", True),
         ("它具有记忆功能", "能", False),
+        ("在中国四川省", "四川省", True),
+        ("位于九华山", "华山", False),
     ],
 )
 def test_chinese_words_are_found_whole(answer: str, accepted: str, right: bool) -> None:

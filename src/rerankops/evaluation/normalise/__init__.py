@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 from rerankops.evaluation.normalise import contradiction, polarity
 from rerankops.evaluation.normalise.matching import Place, places, says
-from rerankops.evaluation.normalise.tokens import Read, Token, read, rewritten
+from rerankops.evaluation.normalise.tokens import Read, Token, read
 from rerankops.evaluation.normalise.words import POLAR, listed, synonyms
 
 __all__ = ["Finding", "contains", "judge", "mentions", "normalise"]
@@ -55,14 +55,13 @@ def judge(answer: str, accepted_answers: Iterable[str], question: str = "") -> F
     question: where it asks for what is not so (哪些车型不支持…), a negation in the answer speaks against nothing.
     """
     said = read(answer)
-    negative = bool(question) and polarity.negative(rewritten(question))
     accepted = list(accepted_answers)
     wanted = [read(text) for text in accepted]
     reason = ""
     for text, one in zip(accepted, wanted, strict=True):
-        finding = _judged(said, text, one, wanted, negative)
+        finding = _judged(said, text, one, wanted, question)
         if not finding.found and (items := listed(one.text)):
-            finding = _all([_judged(said, item, read(item), wanted, negative) for item in items])
+            finding = _all([_judged(said, item, read(item), wanted, question) for item in items])
         if finding.right:
             return finding
         reason = reason or finding.reason
@@ -85,14 +84,14 @@ def normalise(text: str) -> str:
     return " ".join(map(_shown, read(text).tokens))
 
 
-def _judged(said: Read, text: str, accepted: Read, others: list[Read], negative: bool) -> Finding:
+def _judged(said: Read, text: str, accepted: Read, others: list[Read], question: str) -> Finding:
     polar = text.strip().casefold().rstrip(".!。！")
     whether = polar in POLAR or accepted.text in POLAR
     forms = [accepted, *(read(one) for one in synonyms(polar)[1:])] if whether else [accepted]
     found = [place for form in forms for place in places(said, form) if not whether or _standing(said, place, polar)]
     reason = ""
     for place in sorted(found, key=lambda place: place.first):
-        against = place.objection or _against(said, place, others, negative and not whether)
+        against = place.objection or _against(said, place, others, "" if whether else question)
         if not against:
             return Finding(not reason or not whether, True, reason and f"contradicted: first {reason}")
         reason = reason or against
@@ -106,7 +105,7 @@ def _all(findings: list[Finding]) -> Finding:
     return next((finding for finding in findings if not finding.right), findings[0])
 
 
-def _against(said: Read, place: Place, others: list[Read], negative: bool) -> str:
+def _against(said: Read, place: Place, others: list[Read], question: str) -> str:
     tokens = said.tokens[place.first : place.last + 1]
     value = all(token.quantity or token.days or token.time for token in tokens[:1])
     start, end = tokens[0].start, tokens[-1].end
@@ -114,9 +113,10 @@ def _against(said: Read, place: Place, others: list[Read], negative: bool) -> st
     def accepts(token: Token) -> bool:
         return any(len(one.tokens) == 1 and says(one.tokens[0], token, said.text) == "" for one in others)
 
-    return polarity.objection(said.text, start, end, value=value, negative=negative) or contradiction.objection(
-        said, place.first, place.last, accepts
-    )
+    reason = polarity.objection(said.text, start, end, value=value)
+    if reason.startswith("negated") and question and polarity.negative(read(question).text):
+        reason = polarity.objection(said.text, start, end, value=value, negative=True)
+    return reason or contradiction.objection(said, place.first, place.last, accepts)
 
 
 def _standing(said: Read, place: Place, polar: str) -> bool:

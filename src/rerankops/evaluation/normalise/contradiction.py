@@ -18,7 +18,7 @@ Accepts = Callable[[Token], bool]
 _OR = r"(?:, ?(?=[或还抑也])|[,;]? ?(?=或|还是|抑或|也可能|也许)| )(?:或者?(?:是|为)?|还是|抑或|也可能|也许|or(?: maybe| perhaps| possibly)?) ?(?:是|为|约|大约|about |perhaps |maybe |in |the |a )?"
 _OR_AFTER = re.compile(_OR, re.IGNORECASE)
 _OR_BEFORE = re.compile(_OR + "$", re.IGNORECASE)
-_COPULA = re.compile(r"(?:是|为|即|\b(?:is|are|was|were|be)(?: the| an?)?) ?$", re.IGNORECASE)
+_COPULA = re.compile(r"(?:是|为|即|在|于|\b(?:is|are|was|were|be)(?: in| on| at)?(?: the| an?)?) ?$", re.IGNORECASE)
 _EITHER = re.compile(r"\beither (?:the |an? |in |on )?$|要么$|不是$", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"[,.;。!?\n—-] ?(?:哦|啊|呃|oh |wait |sorry )?(?:不对?|不是|更正|纠正|订正|说错了|错了|no|nope|correction|wait|sorry|i mean"
@@ -67,12 +67,20 @@ def _rivals(text: str, one: Token, other: Token) -> bool:
     """Whether another token could be a value of the same thing; bare numbers only when they count the same."""
     if one.quantity is not None and other.quantity is not None:
         bare = not one.quantity.kinds() and not other.quantity.kinds()
-        if bare and text[one.end : one.end + 2] != text[other.end : other.end + 2]:
+        if (
+            bare
+            and not (_is_year(one) and _is_year(other))
+            and text[one.end : one.end + 2] != text[other.end : other.end + 2]
+        ):
             return any(_OR_AFTER.match(text, token.end) for token in (one, other))
         return one.quantity.like(other.quantity) and one.text != other.text
     if one.days and other.days:
         return one.days != other.days
     return False
+
+
+def _is_year(token: Token) -> bool:
+    return token.text.isdigit() and len(token.text) == 4 and "1000" <= token.text <= "2999"
 
 
 def _against_value(text: str, start: int, end: int, others: list[Token]) -> str:
@@ -120,6 +128,9 @@ def _subject(words: str) -> str:
 
 def _against_words(text: str, start: int, end: int) -> str:
     before, after = _clause(text, start)[0], text[end : end + 24]
+    stop = re.search(r"[。!?\n]|\.(?=\s|$)", text[end:])
+    if match := _OTHER_SOURCE.search(text[end : end + stop.start() if stop else len(text)]):
+        return f'contradicted: another is given, "{match[0]} …"'
     left = text[max(0, start - 40) : start]
     if (match := _OR_AFTER.match(after)) and (_EITHER.search(left) or _COPULA.search(left) or "还是" in match[0]):
         return f'contradicted: it leaves open "{match[0].strip()} …"'
@@ -131,7 +142,7 @@ def _against_words(text: str, start: int, end: int) -> str:
             "还是" in match[0]
             or "either" in left.lower()
             or _COPULA.search(stem + " ")
-            or re.search("[是为][\u3400-\u9fff]{1,4}$", ahead)
+            or re.search("[是为在于][\u3400-\u9fff]{1,4}$", ahead)
         ):
             return f'contradicted: it leaves open "… {match[0].strip()}"'
     return _other_of_the_same(text, start, end, before)

@@ -124,7 +124,7 @@ def _ranges(text: str, tokens: list[Token]) -> list[Token]:
     place = 0
     while place < len(tokens):
         token = tokens[place]
-        near = (1, 2) if token.quantity else ()
+        near = (1, 2, 3) if token.quantity else ()
         other = next((place + n for n in near if _to(text, tokens, place, place + n)), None)
         if other is not None and (range_ := _range(token, tokens[other])):
             found.append(range_)
@@ -141,6 +141,11 @@ def _to(text: str, tokens: list[Token], first: int, second: int) -> bool:
         return False
     low, high = tokens[first], tokens[second]
     between = text[low.end : high.start]
+    counted = text[high.end : high.end + 1]
+    if counted and not counted.isspace() and between.startswith(counted):  # 10人到15人
+        between = between[1:]
+    elif second - first > 2:
+        return False
     if _TO.fullmatch(between):
         moving = low.quantity and low.quantity.unit and between.strip() in ("到", "至", "to")
         return not (moving and CHANGES.search(text, max(0, low.start - 16), low.start))

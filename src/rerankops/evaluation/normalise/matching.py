@@ -107,7 +107,8 @@ def says(accepted: Token, said: Token, text: str) -> str | None:
     if accepted.days:
         return "" if any(day.has(wanted) for day in said.days for wanted in accepted.days) else None
     if accepted.time:
-        return "" if said.time and set(said.time) <= set(accepted.time) else None
+        told = len(accepted.time) == len(said.time) or said.text.endswith(("m", "m."))  # 19:00 does not say 7:00
+        return "" if said.time and told and set(said.time) <= set(accepted.time) else None
     if accepted.quantity is not None:
         return _says_quantity(accepted, said, text)
     if said.days and accepted.text in MONTHS:

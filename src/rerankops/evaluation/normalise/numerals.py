@@ -38,7 +38,7 @@ _HALF_OF = re.compile(rf"(?<![一大\d])半(?=个?(?:{CHINESE_UNITS}|月))")
 _METRES = re.compile(r"(?<![\d.])(\d+)(米|块|公里|斤)(\d{1,2})(?![\d.]|[个次月日号%]|[A-Za-z])")
 
 _PAIR = re.compile(
-    rf"(?<![{_NUMERALS}\d])([{_NUMERALS}]*?)(一两|一二|两三|二三|三四|三五|四五|五六|六七|七八|八九)"
+    rf"(?<![{_NUMERALS}\d])((?:[{_NUMERALS}]*[十百千万])?)(一两|一二|两三|二三|三四|三五|四五|五六|六七|七八|八九)"
     rf"([十百千万亿]*)(?=个?(?:{MEASURES})|$)"
 )
 _BELOW_ZERO = re.compile(rf"(?:零下|公元前|(?<![\u3400-\u9fff])前(?=\d{{1,4}}年)|负) ?(?=[\d{_DIGITS}十百])")
@@ -49,6 +49,7 @@ _CLOCK = re.compile(
 _CLOCK_WORDS = re.compile(
     rf"([{_NUMERALS}]{{1,3}})点(钟|整|半|[一三]刻|[{_DIGITS}]?十[{_DIGITS}]?分?|[{_DIGITS}]{{1,2}}分)"
 )
+_HOURS = re.compile(r"(?<!\d)(\d{1,2})点钟?([至到~-])(\d{1,2})点钟?(?![\d半一三])")
 _HOUR = re.compile(r"(凌晨|清晨|早上|早晨|上午|中午|下午|傍晚|晚上|夜里)(\d{1,2})点(?!\d)")
 
 
@@ -77,6 +78,7 @@ def _chinese(text: str) -> str:
     text = _AND_HALF.sub(_and_half, text)
     text = _HALF_OF.sub("0.5", text)
     text = _METRES.sub(r"\1.\3\2", text)
+    text = _HOURS.sub(r" \1:00 \2 \3:00 ", text)
     text = _CLOCK.sub(_clock, text)
     return _HOUR.sub(_hour, text)
 

@@ -132,6 +132,8 @@ def _english_negations(clause: str, value: bool) -> list[str]:
     for word in reversed(re.findall(r"[A-Za-z0-9]+", clause.lower())):
         if word == "no" and gap > 2:
             break
+        if word == "nor":
+            return [*found, word]  # it goes with its neither
         if word in _EN_NEGATORS:
             found.append(word)
             gap = 0

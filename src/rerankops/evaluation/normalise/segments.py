@@ -61,10 +61,17 @@ def _fits(found: Sequence[str], start: int, end: int, left: bool, right: bool, n
 
 def _is_head(word: str, start: int, end: int, name: bool) -> bool:
     """Whether the rest of a word, from start, is a word that this one is a kind of."""
-    if end < len(word) or name or _is_name(word):
+    tag = tagged(word)[0][1]
+    if end < len(word) or name or tag.startswith("nr"):
         return False
     rest = word[start:]
+    if tag.startswith(_PROPER) and not (start > 1 and jieba().has_word(word[:start])):  # 中国四川省 is two names
+        return False
     return len(rest) > 1 and jieba().has_word(rest)
+
+
+_PROPER = ("ns", "nt", "nz")
+"""Places, organisations and other names: 九华山 is no kind of 华山."""
 
 
 def _only_added(word: str, inside: int, length: int) -> bool:

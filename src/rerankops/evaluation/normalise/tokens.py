@@ -58,7 +58,9 @@ class Read:
 _ARTICLES = frozenset({"a", "an", "the"})
 _OIL = re.compile(r"(?<![A-Za-z0-9])(\d{1,2})[Ww][ -]?(\d{2})(?![A-Za-z0-9])")
 _TYRE = re.compile(r"(?<![A-Za-z0-9])(\d{3})/(\d{2}) ?(Z?R) ?(\d{2})(?!\d)", re.IGNORECASE)
-_SPACED = re.compile(rf"(?<![\d.,])(?<!\d )\d{{1,3}}(?: \d{{3}})+(?= ?(?:{UNITS}))", re.IGNORECASE)
+_SPACED = re.compile(
+    rf"(?<![\d.,])(?<!\d )\d{{1,3}}(?: \d{{3}})+(?= ?(?:{UNITS}))|^\d{{1,3}}(?: \d{{3}})+$", re.IGNORECASE
+)
 _PHONE = re.compile(
     r"(?<![\w-])(?:0\d{2,3}[- ]\d{7,8}|\d{3,4}-\d{3,4}-\d{3,4}(?:-\d{3,4})?|1\d{2}[- ]\d{4}[- ]\d{4})(?![\w-])"
 )
@@ -68,7 +70,7 @@ _MIXED_NUMBER = re.compile(rf"(?<![\d.{OVER}])(\d+)[ -](\d){OVER}(\d{{1,2}})(?!\
 _SPEED = re.compile(
     r"(?:(?:时速|每小时)(?:为|约|大约|是)?|((?:时速|车速|每小时)[^\d,;。\n]{0,6}))(\d+(?:\.\d+)?(?:(?:公里|千米)?[至到~-]\d+(?:\.\d+)?)?)(?:公里|千米)(?![/每])"
 )
-_ORDINAL = re.compile(r"第(?=\d+[档挡层楼级号页代区环])")
+_ORDINAL = re.compile(r"第(?=\d+(?:[档挡层楼级号页代区环]|季度))")
 """Before these the number names which one with and without 第."""
 _HYPHEN_MINUS = re.compile(
     r"(?<![0-9A-Za-z%°)\]\u3400-\u9fff])-(?=\d)|(?<=[为是达到至于在约近低高了零以~])-(?=\d)"
@@ -77,12 +79,13 @@ _HYPHEN_MINUS = re.compile(
 )
 _WORD_OF_HOURS = re.compile(r"(?<=\d)h(?=\d)", re.IGNORECASE)
 _TOKEN = re.compile(
-    r"(?P<grade>\d{1,2}W-\d{2}(?![A-Za-z0-9]))"
+    r"(?P<han>[\u3400-\u9fff])"  # first, since it is quickest told
+    r"|(?P<grade>\d{1,2}W-\d{2}(?![A-Za-z0-9]))"
     r"|(?P<tyre>\d{3}/\d{2}Z?R\d{2})"
     rf"|{dates.PATTERN}"
     r"|(?P<year>(?<![\d.])[12]\d{3} ?年(?![级代龄多来度])(?!\d{1,2}个?月(?!\d{1,2}[日号])(?=.{0,2}保))|(?<![\d.])[12]\d{3} ?年度?代?)"
     rf"|(?P<number>{MINUS}?\d+(?:\.\d+|{OVER}\d+)?)(?: ?-?(?P<unit>{UNITS})|(?![A-Za-z0-9{OVER}]|\.\d))"
-    r"|(?P<word>[A-Za-z](?:\+\+|\#)(?![A-Za-z0-9])|N/A|\d+(?:\.\d+)+[A-Za-z]?[A-Za-z0-9]*|[A-Za-z0-9]+|%)"
+    r"|(?P<word>[A-Za-z](?:\+\+|\#)(?![A-Za-z0-9])|N/A|[A-Za-z]+\d+(?:\.\d+)+[A-Za-z0-9]*|\d+(?:\.\d+)+[A-Za-z]?[A-Za-z0-9]*|[A-Za-z0-9]+|%)"
     r"|(?P<letter>[^\W\d_])",
     re.IGNORECASE,
 )
@@ -126,7 +129,7 @@ def _fraction(match: re.Match[str]) -> str:
 def _scan(text: str) -> Iterator[Token]:
     for match in _TOKEN.finditer(text):
         start, end, found = match.start(), match.end(), match[0]
-        if match.lastgroup == "letter":
+        if match.lastgroup in ("han", "letter"):
             yield Token(spelled(found), start, end)
             continue
         if match["number"]:
