@@ -100,7 +100,13 @@ def test_the_look_is_recorded_before_a_result_is_written_and_is_one_look(compare
     assert [each.look.number for each in compared] == [1, 2]
 
 
-def test_the_second_look_rests_on_the_reserve_of_the_first_and_costs_half(compared: list[Compared]) -> None:
+def test_the_second_look_rests_on_the_reserve_of_the_first_and_costs_half(
+    here: Context, compared: list[Compared]
+) -> None:
+    for each in compared:
+        rules = {rule.name: rule for rule in evaluation.read_decision(here, each.decision).rules}
+        assert rules["gold"].measurement == len(each.look.decided)
+        assert rules["gold budget"].measurement == pytest.approx(each.look.level)
     first, second = (each.look for each in compared)
     assert second.decided == first.decided - first.shown
     assert (first.level, second.level) == (pytest.approx(0.025), pytest.approx(0.0125))
