@@ -115,8 +115,13 @@ class QuerySettings(Section):
     max_characters: Count
     near_duplicate_threshold: Share
     gold_distance_threshold: Share
+    synonyms: tuple[tuple[str, ...], ...]
     phone_region: str
     strata: tuple[StratumSettings, ...]
+
+    def likeness(self) -> dict[str, object]:
+        """What decides which queries are near a gold question."""
+        return self.model_dump(mode="json", include={"gold_distance_threshold", "synonyms"})
 
     @model_validator(mode="after")
     def _strata_are_a_partition(self) -> QuerySettings:

@@ -121,6 +121,7 @@ def _usable(context: Context, pulls: list[Address], gold: Address, since: dateti
         asked.select(id="query_id", normal="query_text"),
         gold_texts(context, gold),
         threshold=settings.gold_distance_threshold,
+        synonyms=settings.synonyms,
     )
     near_gold = pl.col("query_id").is_in(pl.Series(sorted(leaks), dtype=pl.String).implode())
     kept = events.filter(~near_gold)

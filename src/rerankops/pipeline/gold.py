@@ -227,7 +227,12 @@ def _from_file(context: Context, file: str | Path, taken: pl.DataFrame) -> tuple
     redacted = redact(given["text"], region=settings.phone_region)
     frame = given.with_columns(text=redacted["text"]).hstack(identify(redacted["text"], settings))
     usable = frame.drop_nulls("query_id").unique("normal", keep="first", maintain_order=True)
-    near = near_to(usable.select(id="query_id", normal="normal"), taken, threshold=settings.gold_distance_threshold)
+    near = near_to(
+        usable.select(id="query_id", normal="normal"),
+        taken,
+        threshold=settings.gold_distance_threshold,
+        synonyms=settings.synonyms,
+    )
     kept = usable.filter(~pl.col("query_id").is_in(list(near)))
     drawn = kept.select(
         question_id=pl.coalesce("question_id", "query_id"),

@@ -256,9 +256,11 @@ def _checked(
         return frame.select(id="question_id").with_columns(normal=normal)
 
     asked = before.filter(pl.col("retired_version").is_null(), ~pl.col("question_id").is_in(list(retire)))
-    freezing.refuse_near_duplicates(normal(asked), normal(new), threshold=settings.near_duplicate_threshold)
+    freezing.refuse_near_duplicates(
+        normal(asked), normal(new), threshold=settings.near_duplicate_threshold, synonyms=settings.synonyms
+    )
     judged = judged_texts(context)
-    leaks = freezing.leaks(normal(new), judged, threshold=settings.gold_distance_threshold)
+    leaks = freezing.leaks(normal(new), judged, threshold=settings.gold_distance_threshold, synonyms=settings.synonyms)
     if leaks.height and not drop_judged:
         texts = leaks.join(judged, left_on="query_id", right_on="id")["normal"]
         named = "; ".join(repr(text) for text in texts[:_NAMED]) + ("; …" if leaks.height > _NAMED else "")

@@ -104,9 +104,8 @@ def import_labels(
         inputs=[labels, matched, gold],
         settings={
             "unmatched": unmatched,
-            "queries": settings.queries.model_dump(
-                mode="json", include={"min_characters", "max_characters", "gold_distance_threshold", "strata"}
-            ),
+            "queries": settings.queries.likeness()
+            | settings.queries.model_dump(mode="json", include={"min_characters", "max_characters", "strata"}),
         },
     )
     counts = {**read.notes, **workspace.manifest(labels).counts, **workspace.manifest(matched).counts}

@@ -114,12 +114,15 @@ def check_judgments(context: Context, judgments: Address, gold: Address | None =
         table = workspace.read(judgments, Judgment)
         texts = pl.DataFrame(pl.from_arrow(table.select(["query_id", "query_text"]))).unique(maintain_order=True)
         asked = texts.select(id="query_id", normal=normalised(pl.col("query_text")))
-        near = near_to(asked, gold_texts(context, gold), threshold=settings.queries.gold_distance_threshold)
+        queries = settings.queries
+        near = near_to(
+            asked, gold_texts(context, gold), threshold=queries.gold_distance_threshold, synonyms=queries.synonyms
+        )
         return suites_of_judgments.suite(table, near, settings.annotation, settings.queries)
 
     bounds = [
         settings.annotation.model_dump(include={"positive_share"}),
-        settings.queries.gold_distance_threshold,
+        settings.queries.likeness(),
         [stratum.name for stratum in settings.queries.strata],
     ]
     return _checked(context, judgments, suite, others=[gold], bounds=bounds)
@@ -151,7 +154,7 @@ def check_gold_questions(context: Context, gold: Address, corpus: Address | None
     bounds = [
         settings.promotion.model_dump(include={"metrics", "min_questions", "min_stratum_questions"}),
         settings.quality.model_dump(include={"max_lost_gold_share"}),
-        settings.queries.near_duplicate_threshold,
+        settings.queries.model_dump(mode="json", include={"near_duplicate_threshold", "synonyms"}),
         [stratum.name for stratum in settings.queries.strata],
     ]
     return _checked(context, gold, suite, others=[corpus], bounds=bounds)

@@ -275,7 +275,8 @@ def _usable(context: Context, one: _Verdict) -> pa.Table:
     tasks = pl.DataFrame(pl.from_arrow(workspace.read(one.batch, AnnotationTask)))
     asked = tasks.unique("query_id").select(id="query_id", normal=normalised(pl.col("query_text")))
     gold = gold_texts(context, workspace.require(GOLD, "run refresh_corpus_index first; it freezes the gold questions"))
-    near = near_to(asked, gold, threshold=context.settings.queries.gold_distance_threshold)
+    settings = context.settings.queries
+    near = near_to(asked, gold, threshold=settings.gold_distance_threshold, synonyms=settings.synonyms)
     leaking = tasks.filter(pl.col("query_id").is_in(list(near))).select("task_id")
     kept = pl.DataFrame(pl.from_arrow(usable)).join(leaking, on="task_id", how="anti", maintain_order="left")
     return Annotation.conform(kept.to_arrow())

@@ -135,7 +135,7 @@ def sample_queries(context: Context, queries: Address) -> Address | None:
 
     def make() -> tuple[pa.Table, dict[str, float]]:
         frame = pl.DataFrame(pl.from_arrow(context.workspace.read(queries, Query)))
-        asked = _asked_before(context, settings.near_duplicate_threshold, frame)
+        asked = _asked_before(context, settings, frame)
         fresh = frame.filter(~pl.col("query_id").is_in(list(asked)))
         pool = stratified_pool(
             fresh,
@@ -223,9 +223,12 @@ def pulled_events(context: Context, days: float | None = None) -> tuple[list[Add
     return sorted({pull.events for pull in pulls if begin is None or pull.latest >= begin}), begin
 
 
-def _asked_before(context: Context, threshold: float, frame: pl.DataFrame) -> set[str]:
+def _asked_before(context: Context, settings: QuerySettings, frame: pl.DataFrame) -> set[str]:
     known = asked_queries(context).select(id="query_id", normal="text")
-    return near_to(frame.select(id="query_id", normal="text"), known, threshold=threshold) if known.height else set()
+    if not known.height:
+        return set()
+    queries = frame.select(id="query_id", normal="text")
+    return near_to(queries, known, threshold=settings.near_duplicate_threshold, synonyms=settings.synonyms)
 
 
 def _redacted(page: pa.Table, settings: QuerySettings) -> pl.DataFrame:

@@ -182,7 +182,7 @@ def _measure(context: Context) -> tuple[Address, Spent]:
         inputs=[corpus, gold, *people, *batches],
         settings={
             **settings.model_dump(include={"sample_size", "min_confidence", "seed"}),
-            "gold_distance_threshold": context.settings.queries.gold_distance_threshold,
+            **context.settings.queries.likeness(),
         },
     )
     graded, spent = _grade(context, pairs)
@@ -255,7 +255,7 @@ def _teach(
         table,
         step="teach",
         inputs=[trust, gold, *sorted(tables.values())],
-        settings={"gold_distance_threshold": context.settings.queries.gold_distance_threshold},
+        settings=context.settings.queries.likeness(),
         counts=counts,
     )
     before = workspace.ref(f"{SOURCES}/{SOURCE}")
@@ -319,7 +319,9 @@ def _near_gold(context: Context, gold: Address, ids: pl.Series, texts: pl.Series
     settings = context.settings.queries
     normal = identify(texts, settings)["normal"]
     asked = pl.DataFrame({"id": ids, "normal": normal}).unique("id", keep="first", maintain_order=True)
-    return near_to(asked, gold_texts(context, gold), threshold=settings.gold_distance_threshold)
+    return near_to(
+        asked, gold_texts(context, gold), threshold=settings.gold_distance_threshold, synonyms=settings.synonyms
+    )
 
 
 def _identity(context: Context) -> dict[str, Any]:

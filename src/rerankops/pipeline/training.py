@@ -363,8 +363,9 @@ def leaks(planned: Plan) -> set[str]:
 def _near_gold(planned: Plan, texts: Mapping[str, str]) -> set[str]:
     columns = {"id": list(texts), "normal": list(texts.values())}
     queries = pl.DataFrame(columns, schema={"id": pl.String, "normal": pl.String})
-    threshold = planned.context.settings.queries.gold_distance_threshold
-    return near_to(queries, gold_texts(planned.context, planned.gold), threshold=threshold)
+    settings = planned.context.settings.queries
+    gold = gold_texts(planned.context, planned.gold)
+    return near_to(queries, gold, threshold=settings.gold_distance_threshold, synonyms=settings.synonyms)
 
 
 def _texts(about: pa.Table) -> dict[str, str]:

@@ -148,6 +148,7 @@ def _drawn(context: Context, questions: Address, gold: Address, *, count: int, s
         known.select(id="query_id", normal="normal"),
         gold_texts(context, gold),
         threshold=settings.gold_distance_threshold,
+        synonyms=settings.synonyms,
     )
     clean = known.filter(~pl.col("query_id").is_in(list(leaks)))
     order = np.random.default_rng(seed).permutation(clean.height)[:count]

@@ -63,7 +63,10 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
     gold = workspace.require(GOLD, "run refresh_corpus_index first; it freezes the gold questions")
     asked = pl.DataFrame({"id": tasks["query_id"].to_pylist(), "normal": tasks["query_text"].to_pylist()})
     asked = asked.cast({"id": pl.String, "normal": pl.String}).unique("id")
-    leaks = near_to(asked, gold_texts(context, gold), threshold=settings.queries.gold_distance_threshold)
+    queries = settings.queries
+    leaks = near_to(
+        asked, gold_texts(context, gold), threshold=queries.gold_distance_threshold, synonyms=queries.synonyms
+    )
     inputs = [delivery, gold, *([batch] if batch else [])]
     contested = is_for_adjudication(tasks)
     asked_for = asked_of_adjudicators(settings.annotation) if contested else settings.annotation

@@ -5,7 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from rerankops.config import QuerySettings
-from rerankops.queries.normalise import clusters, identify, near_to, similar_pairs, stratum_of
+from rerankops.queries.near_duplicates import merged as merge
+from rerankops.queries.near_duplicates import near_to
+from rerankops.queries.normalise import identify, stratum_of
 from rerankops.records import Query
 
 
@@ -25,15 +27,16 @@ def distil(events: pl.DataFrame, gold: pl.DataFrame, settings: QuerySettings) ->
             first_seen=pl.col("issued_at").min(),
             last_seen=pl.col("issued_at").max(),
         )
-        .sort("query_id")
+        .sort(["frequency", "normal"], descending=[True, False])
     )
     known = wordings.select(id="query_id", normal="normal")
-    leaks = near_to(known, gold, threshold=settings.gold_distance_threshold)
-    pairs = similar_pairs(known, known, threshold=settings.near_duplicate_threshold)
-    component = clusters(wordings["query_id"].to_list(), pairs)
+    leaks = near_to(known, gold, threshold=settings.gold_distance_threshold, synonyms=settings.synonyms)
+    stands_for = merge(
+        known["normal"].to_list(), threshold=settings.near_duplicate_threshold, synonyms=settings.synonyms
+    )
     merged = (
         wordings.with_columns(
-            cluster=pl.col("query_id").replace_strict(component, return_dtype=pl.Int64),
+            cluster=pl.Series(stands_for, dtype=pl.Int64),
             leak=pl.col("query_id").is_in(list(leaks)),
         )
         .sort(["cluster", "frequency", "normal"], descending=[False, True, False])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -63,10 +63,12 @@ def next_version(
     return pl.concat([kept, added.select(kept.columns).cast(kept.schema)])
 
 
-def refuse_near_duplicates(asked: pl.DataFrame, new: pl.DataFrame, *, threshold: float) -> None:
+def refuse_near_duplicates(
+    asked: pl.DataFrame, new: pl.DataFrame, *, threshold: float, synonyms: Iterable[Sequence[str]] | None = None
+) -> None:
     """asked, new: frames of id and normal. Raises InputError when a new question nearly equals another of the set: a
     fact that is asked twice counts twice."""
-    pairs = similar_pairs(new, pl.concat([asked, new]), threshold=threshold)
+    pairs = similar_pairs(new, pl.concat([asked, new]), threshold=threshold, synonyms=synonyms)
     same = new.join(pl.concat([asked, new]), on="normal").rename({"id": "left_id", "id_right": "right_id"})
     fresh_ids = set(new["id"])
     found = sorted(
@@ -85,12 +87,16 @@ def refuse_near_duplicates(asked: pl.DataFrame, new: pl.DataFrame, *, threshold:
         )
 
 
-def leaks(new: pl.DataFrame, judged: pl.DataFrame, *, threshold: float) -> pl.DataFrame:
+def leaks(
+    new: pl.DataFrame, judged: pl.DataFrame, *, threshold: float, synonyms: Iterable[Sequence[str]] | None = None
+) -> pl.DataFrame:
     """Judged queries that equal or nearly equal a new gold question: columns query_id and question_id.
 
     new, judged: frames of id and normal.
     """
-    near = similar_pairs(judged, new, threshold=threshold).select(query_id="left_id", question_id="right_id")
+    near = similar_pairs(judged, new, threshold=threshold, synonyms=synonyms).select(
+        query_id="left_id", question_id="right_id"
+    )
     same = judged.join(new, on="normal").select(query_id="id", question_id="id_right")
     return pl.concat([near, same]).unique("query_id", keep="first", maintain_order=True).sort("query_id")
 

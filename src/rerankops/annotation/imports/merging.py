@@ -23,7 +23,7 @@ def merge_labels(
     queries = queries.hstack(identify(queries["query_text"], settings))
     usable = queries.drop_nulls("query_id")
     known = usable.unique("query_id").select(id="query_id", normal="normal")
-    near = near_to(known, gold, threshold=settings.gold_distance_threshold)
+    near = near_to(known, gold, threshold=settings.gold_distance_threshold, synonyms=settings.synonyms)
     kept = usable.filter(~pl.col("query_id").is_in(list(near)))
     item = ["query_id", "passage_id"]
     told = labels.join(kept, on="query_text")

@@ -194,7 +194,7 @@ def _near_duplicates(frame: pl.DataFrame, queries: QuerySettings) -> pl.DataFram
     normal = texts.select(id="question_id", normal="normal")
     place = texts.select("question_id", "place")
     return (
-        similar_pairs(normal, normal, threshold=queries.near_duplicate_threshold)
+        similar_pairs(normal, normal, threshold=queries.near_duplicate_threshold, synonyms=queries.synonyms)
         .join(place, left_on="left_id", right_on="question_id")
         .join(place, left_on="right_id", right_on="question_id", suffix="_of")
         .filter(pl.col("place_of") < pl.col("place"))

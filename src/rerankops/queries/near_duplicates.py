@@ -1,0 +1,268 @@
+"""Which questions ask the same: found by equal keys, so that the time grows with the number of questions.
+
+Two questions are near-duplicates when they ask for the same thing about the same words (`queries.forms`), when one has
+besides only words that tell next to nothing, or when a misspelt word of one is a word of the other. A word without
+counterpart that tells something, another question word, and swapped roles keep questions apart.
+
+Each question is looked up under a handful of keys, as in the deletion neighbourhoods of Bocek, Hunt and Stiller ("Fast
+similarity search in large dictionaries", 2007): its words, and its words less each set that may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import combinations
+
+import polars as pl
+
+from rerankops.queries import wording
+from rerankops.queries.forms import Form, Reader, Synonyms, information
+from rerankops.queries.misspellings import Spelling
+
+_MOST_MISSING = 3
+"""Words that one question may have besides."""
+_OPEN = frozenset(("what", "amount", "how"))
+"""What a bare keyword query may be asking: 后备箱容积 is 后备箱容积是多少, ESP开启 is 怎么开启ESP."""
+
+Key = str | frozenset[str]
+Read = tuple[Form, list[Key], list[Key]]
+"""A form, the keys of all its words, and those of its words less what may be missing."""
+
+
+def near_to(
+    queries: pl.DataFrame, gold: pl.DataFrame, *, threshold: float, synonyms: Iterable[Sequence[str]] | None = None
+) -> set[str]:
+    """Ids of the queries that ask the same as a gold question; frames of id and normal.
+
+    threshold: share of the information of all words that both must have, 0 < threshold <= 1, see `likeness`. synonyms:
+    groups of words that mean the same, None for those of base.yaml.
+    """
+    asked = queries["normal"].drop_nulls().unique().to_list()
+    index = Index(gold["normal"].to_list(), threshold=threshold, synonyms=synonyms, others=asked)
+    found = {text: index.first(text) is not None for text in asked}
+    return {name for name, text in queries.select("id", "normal").iter_rows() if found.get(text)}
+
+
+def similar_pairs(
+    left: pl.DataFrame, right: pl.DataFrame, *, threshold: float, synonyms: Iterable[Sequence[str]] | None = None
+) -> pl.DataFrame:
+    """Pairs (left_id, right_id) of near-duplicates, sorted; a frame against itself pairs every text with itself too.
+
+    For sets of gold's size: a log of templates has more pairs than can be listed, see `merged`.
+    """
+    texts = right["normal"].to_list()
+    ids = right["id"].to_list()
+    index = Index(texts, threshold=threshold, synonyms=synonyms, others=left["normal"].to_list())
+    rows = [
+        (name, ids[place]) for name, text in left.select("id", "normal").iter_rows() for place in index.matches(text)
+    ]
+    schema = {"left_id": pl.String, "right_id": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row").unique().sort("left_id", "right_id")
+
+
+def merged(texts: Sequence[str], *, threshold: float, synonyms: Iterable[Sequence[str]] | None = None) -> list[int]:
+    """For each text the place of the one that stands for it: the first of `texts` that it nearly equals, or itself.
+
+    texts: distinct, the likeliest to stand for others first. A text that stands for another is its own: chains of
+    near-duplicates do not join what is unlike.
+    """
+    index = Index([], threshold=threshold, synonyms=synonyms, others=texts)
+    leaders: list[int] = []
+    stands_for: list[int] = []
+    for place, text in enumerate(texts):
+        found = index.first(text)
+        if found is None:
+            index.add(text)
+            leaders.append(place)
+            stands_for.append(place)
+        else:
+            stands_for.append(leaders[found])
+    return stands_for
+
+
+def likeness(words: frozenset[str], more: frozenset[str]) -> float:
+    """Share of the information in `more` that `words`, a part of it, has; 0 where a word that is missing tells
+    questions apart. Kinds beside a name (the movie Jaws) count nothing."""
+    missing = more - words
+    if not words <= more or any(_tells(word) for word in missing):
+        return 0.0
+    total = sum(_weight(word) for word in more)
+    return 1.0 if not missing or not total else 1 - sum(_weight(word) for word in missing) / total
+
+
+class Index:
+    """Texts by what they ask, for looking up those that a text nearly equals."""
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        *,
+        threshold: float,
+        synonyms: Iterable[Sequence[str]] | None = None,
+        others: Sequence[str | None] = (),
+    ) -> None:
+        """others: what will be looked up; a text taken in may be a misspelt one of those."""
+        self._threshold = threshold
+        self._reader = reader(synonyms)
+        self._texts: dict[str, list[int]] = {}
+        self._whole: dict[Key, list[tuple[int, Form]]] = {}
+        self._less: dict[Key, list[tuple[int, Form]]] = {}
+        self._count = 0
+        self._spelling = Spelling(self._reader, [text or "" for text in [*texts, *others]])
+        self._read = lru_cache(maxsize=16)(self._read_anew)
+        for text in texts:
+            self.add(text)
+
+    def add(self, text: str | None) -> None:
+        """Takes a text in; its place is the number of those before it."""
+        place, self._count = self._count, self._count + 1
+        plain = self._reader.plain(text or "")
+        self._texts.setdefault(plain, []).append(place)
+        for spelt in (plain, *self._spelling.corrected(plain)):
+            form, whole, less = self._read(spelt)
+            for key in whole:
+                self._whole.setdefault(key, []).append((place, form))
+            for key in less:
+                self._less.setdefault(key, []).append((place, form))
+
+    def first(self, text: str | None) -> int | None:
+        """The place of the first text found that this one nearly equals."""
+        return next(self._found(text or ""), None)
+
+    def matches(self, text: str | None) -> list[int]:
+        """Places of all texts that this one nearly equals, in their order."""
+        return sorted(set(self._found(text or "")))
+
+    def _found(self, text: str) -> Iterator[int]:
+        plain = self._reader.plain(text)
+        if not plain:
+            return
+        yield from self._texts.get(plain, ())
+        for spelt in (plain, *self._spelling.corrected(plain)):
+            yield from self._like(spelt)
+
+    def _like(self, plain: str) -> Iterator[int]:
+        form, whole, less = self._read(plain)
+        lookups = [(self._whole, whole), (self._less, whole[:1]), (self._whole, less)]
+        for table, keys in lookups:
+            for key in keys:
+                for place, other in table.get(key, ()):
+                    if same_question(form, other):
+                        yield place
+
+    def _read_anew(self, plain: str) -> Read:
+        form = self._reader.read(plain)
+        return form, _whole(form), _parts(form, self._threshold)
+
+
+def same_question(one: Form, other: Form) -> bool:
+    """Whether two forms of like words ask for the same and give everybody the same role."""
+    if not _ask_alike(one.asks, other.asks):
+        return False
+    if not (one.words <= other.words or other.words <= one.words or _divided(one, other)):
+        return False
+    if one.order == other.order:
+        return True
+    if _counted(one) and _counted(other) and _counted(one) != _counted(other):
+        return False
+    turned = {(owned, owner) for owner, owned in other.owned}
+    return not (one.owned & turned) and not _mirrored(one.order, other.order)
+
+
+@lru_cache(maxsize=8)
+def _reader(synonyms: Synonyms) -> Reader:
+    return Reader(synonyms)
+
+
+@lru_cache(maxsize=1)
+def _base_synonyms() -> Synonyms:
+    from rerankops.config import load
+
+    return load(environ={}).queries.synonyms
+
+
+def reader(synonyms: Iterable[Sequence[str]] | None) -> Reader:
+    """The reader of these synonyms, made once; None for those of base.yaml."""
+    return _reader(_base_synonyms() if synonyms is None else tuple(tuple(group) for group in synonyms))
+
+
+def _counted(form: Form) -> set[tuple[str, str]]:
+    return {pair for pair in form.owned if pair[0].startswith("?")}
+
+
+def _whole(form: Form) -> list[Key]:
+    """Words in any order, and their characters: what segmentation or a space divides differently, see `_divided`."""
+    return [form.words, "".join(sorted("".join(form.pieces)))] if form.words else []
+
+
+def _divided(one: Form, other: Form) -> bool:
+    """Whether all pieces of one stand in the other, whose characters are the same, divided otherwise."""
+    text, more = "".join(one.pieces), "".join(other.pieces)
+    return all(piece in more for piece in one.pieces) or all(piece in text for piece in other.pieces)
+
+
+@lru_cache(maxsize=100_000)
+def _tells(word: str) -> bool:
+    """Whether a question without this word is another one, however little the word weighs."""
+    return word not in wording.CHINESE_CLASS_WORDS and (
+        len(word) == 1 or word in wording.TELLING or word[-1] == "?" or any(character.isdigit() for character in word)
+    )
+
+
+@lru_cache(maxsize=100_000)
+def _weight(word: str) -> float:
+    if word in wording.CHINESE_CLASS_WORDS or word in wording.ENGLISH_CLASS_WORDS:
+        return 0.0
+    return information(word)
+
+
+def _parts(form: Form, threshold: float) -> list[Key]:
+    """The words less each set that may be missing from them at this threshold."""
+    weights = {word: _weight(word) for word in form.words}
+    allowed = (1 - threshold) * sum(weights.values()) + 1e-9
+    loose = sorted((weight, word) for word, weight in weights.items() if weight <= allowed and not _tells(word))
+    found: list[Key] = []
+    for size in range(1, min(_MOST_MISSING, len(loose), len(form.words) - 1) + 1):
+        for chosen in combinations(loose, size):
+            if sum(weight for weight, _ in chosen) <= allowed:
+                left = form.words - {word for _, word in chosen}
+                if any(weights[word] for word in left):
+                    found.append(left)
+    return found
+
+
+def _ask_alike(one: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]]) -> bool:
+    if one == other:
+        return True
+    kinds, others = {kind for kind, _ in one}, {kind for kind, _ in other}
+    if {*kinds, *others} == {"what", "meaning"}:
+        return True
+    if not one or not other:
+        return len(kinds | others) == 1 and (kinds | others) <= _OPEN
+    if kinds != others:
+        return False
+    if "whether" in kinds:
+        return False
+    for kind in kinds:
+        details = {detail for name, detail in one if name == kind and detail}
+        more = {detail for name, detail in other if name == kind and detail}
+        if details and more and details != more:
+            return False
+    return True
+
+
+def _mirrored(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether something stands before and something after a word in one that stand after and before it in the other:
+    did X beat Y, did Y beat X."""
+    first = {word: place for place, word in enumerate(one) if one.count(word) == 1}
+    second = {word: place for place, word in enumerate(other) if other.count(word) == 1}
+    shared: Mapping[str, int] = {word: place for word, place in first.items() if word in second}
+    for pivot in shared:
+        at, there = first[pivot], second[pivot]
+        crossed = {
+            (first[word] < at) for word in shared if word != pivot and (first[word] < at) != (second[word] < there)
+        }
+        if len(crossed) == 2:
+            return True
+    return False
