@@ -6,7 +6,6 @@ import polars as pl
 
 from rerankops.config import QuerySettings
 from rerankops.queries.near_duplicates import merged as merge
-from rerankops.queries.near_duplicates import near_to
 from rerankops.queries.normalise import identify, stratum_of
 from rerankops.records import Query
 
@@ -30,14 +29,17 @@ def distil(events: pl.DataFrame, gold: pl.DataFrame, settings: QuerySettings) ->
         .sort(["frequency", "normal"], descending=[True, False])
     )
     known = wordings.select(id="query_id", normal="normal")
-    leaks = near_to(known, gold, threshold=settings.gold_distance_threshold, synonyms=settings.synonyms)
-    stands_for = merge(
-        known["normal"].to_list(), threshold=settings.near_duplicate_threshold, synonyms=settings.synonyms
+    found = merge(
+        known["normal"].to_list(),
+        gold["normal"].to_list(),
+        threshold=settings.near_duplicate_threshold,
+        gold_threshold=settings.gold_distance_threshold,
+        synonyms=settings.synonyms,
     )
     merged = (
         wordings.with_columns(
-            cluster=pl.Series(stands_for, dtype=pl.Int64),
-            leak=pl.col("query_id").is_in(list(leaks)),
+            cluster=pl.Series(found.stands_for, dtype=pl.Int64),
+            leak=pl.Series(found.near_gold, dtype=pl.Boolean),
         )
         .sort(["cluster", "frequency", "normal"], descending=[False, True, False])
         .group_by("cluster", maintain_order=True)

@@ -143,9 +143,8 @@ class Reader:
     def _cut_anew(self, run: str) -> tuple[str, ...]:
         return tuple(self._jieba.cut(run, hmm=False))
 
-    def read(self, text: str) -> Form:
-        """The form of a text, as it came or normalised before."""
-        plain = self.plain(text)
+    def read(self, plain: str) -> Form:
+        """The form of a text that `plain` gave."""
         return self._chinese(plain) if _HAN.search(plain) else self._english(plain)
 
     # -- Chinese

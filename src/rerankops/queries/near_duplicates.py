@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
+from typing import NamedTuple
 
 import polars as pl
 
@@ -39,7 +40,7 @@ def near_to(
     groups of words that mean the same, None for those of base.yaml.
     """
     asked = queries["normal"].drop_nulls().unique().to_list()
-    index = Index(gold["normal"].to_list(), threshold=threshold, synonyms=synonyms, others=asked)
+    index = Index(gold["normal"].to_list(), threshold=threshold, readings=Readings([*asked, *gold["normal"]], synonyms))
     found = {text: index.first(text) is not None for text in asked}
     return {name for name, text in queries.select("id", "normal").iter_rows() if found.get(text)}
 
@@ -53,7 +54,7 @@ def similar_pairs(
     """
     texts = right["normal"].to_list()
     ids = right["id"].to_list()
-    index = Index(texts, threshold=threshold, synonyms=synonyms, others=left["normal"].to_list())
+    index = Index(texts, threshold=threshold, readings=Readings([*left["normal"], *texts], synonyms))
     rows = [
         (name, ids[place]) for name, text in left.select("id", "normal").iter_rows() for place in index.matches(text)
     ]
@@ -61,24 +62,39 @@ def similar_pairs(
     return pl.DataFrame(rows, schema=schema, orient="row").unique().sort("left_id", "right_id")
 
 
-def merged(texts: Sequence[str], *, threshold: float, synonyms: Iterable[Sequence[str]] | None = None) -> list[int]:
-    """For each text the place of the one that stands for it: the first of `texts` that it nearly equals, or itself.
+class Merged(NamedTuple):
+    """For each text the place of the one that stands for it, and whether it nearly equals a gold question."""
 
-    texts: distinct, the likeliest to stand for others first. A text that stands for another is its own: chains of
-    near-duplicates do not join what is unlike.
+    stands_for: list[int]
+    near_gold: list[bool]
+
+
+def merged(
+    texts: Sequence[str],
+    gold: Sequence[str] = (),
+    *,
+    threshold: float,
+    gold_threshold: float | None = None,
+    synonyms: Iterable[Sequence[str]] | None = None,
+) -> Merged:
+    """Merges distinct texts, the likeliest to stand for others first: the first that a text nearly equals stands for
+    it, or itself. A text that stands for another is its own: chains of near-duplicates do not join what is unlike.
+
+    Each text is read once for both questions. gold_threshold: None for the same as threshold.
     """
-    index = Index([], threshold=threshold, synonyms=synonyms, others=texts)
+    readings = Readings([*texts, *gold], synonyms)
+    own = Index([], threshold=threshold, readings=readings)
+    asked = Index(gold, threshold=gold_threshold or threshold, readings=readings)
     leaders: list[int] = []
-    stands_for: list[int] = []
+    found = Merged([], [])
     for place, text in enumerate(texts):
-        found = index.first(text)
-        if found is None:
-            index.add(text)
+        leader = own.first(text)
+        if leader is None:
+            own.add(text)
             leaders.append(place)
-            stands_for.append(place)
-        else:
-            stands_for.append(leaders[found])
-    return stands_for
+        found.stands_for.append(place if leader is None else leaders[leader])
+        found.near_gold.append(asked.first(text) is not None)
+    return found
 
 
 def likeness(words: frozenset[str], more: frozenset[str]) -> float:
@@ -91,35 +107,49 @@ def likeness(words: frozenset[str], more: frozenset[str]) -> float:
     return 1.0 if not missing or not total else 1 - sum(_weight(word) for word in missing) / total
 
 
+class Readings:
+    """Reads texts, and what may be misspelt in them mended by the words of all; remembers the last few."""
+
+    def __init__(self, texts: Sequence[str | None], synonyms: Iterable[Sequence[str]] | None = None) -> None:
+        self._reader = reader(synonyms)
+        self._spelling = Spelling(self._reader, [text or "" for text in texts])
+        self.written = lru_cache(maxsize=4)(self._written)
+        self.read = lru_cache(maxsize=32)(self._reader.read)
+
+    def _written(self, text: str) -> tuple[str, list[str]]:
+        """The text in plain letters, and that with what may be misspelt in it mended."""
+        plain = self._reader.plain(text)
+        return plain, [plain, *self._spelling.corrected(plain)]
+
+
 class Index:
-    """Texts by what they ask, for looking up those that a text nearly equals."""
+    """Texts by what they ask, for looking up those that a text nearly equals. readings: of these and of what will be
+    looked up, since a text taken in may be a misspelt one of those; None: of these alone."""
 
     def __init__(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | None],
         *,
         threshold: float,
         synonyms: Iterable[Sequence[str]] | None = None,
-        others: Sequence[str | None] = (),
+        readings: Readings | None = None,
     ) -> None:
-        """others: what will be looked up; a text taken in may be a misspelt one of those."""
         self._threshold = threshold
-        self._reader = reader(synonyms)
+        self._readings = readings or Readings(texts, synonyms)
         self._texts: dict[str, list[int]] = {}
         self._whole: dict[Key, list[tuple[int, Form]]] = {}
         self._less: dict[Key, list[tuple[int, Form]]] = {}
         self._count = 0
-        self._spelling = Spelling(self._reader, [text or "" for text in [*texts, *others]])
-        self._read = lru_cache(maxsize=16)(self._read_anew)
+        self._read = lru_cache(maxsize=32)(self._read_anew)
         for text in texts:
             self.add(text)
 
     def add(self, text: str | None) -> None:
         """Takes a text in; its place is the number of those before it."""
         place, self._count = self._count, self._count + 1
-        plain = self._reader.plain(text or "")
+        plain, writings = self._readings.written(text or "")
         self._texts.setdefault(plain, []).append(place)
-        for spelt in (plain, *self._spelling.corrected(plain)):
+        for spelt in writings:
             form, whole, less = self._read(spelt)
             for key in whole:
                 self._whole.setdefault(key, []).append((place, form))
@@ -135,11 +165,11 @@ class Index:
         return sorted(set(self._found(text or "")))
 
     def _found(self, text: str) -> Iterator[int]:
-        plain = self._reader.plain(text)
+        plain, writings = self._readings.written(text)
         if not plain:
             return
         yield from self._texts.get(plain, ())
-        for spelt in (plain, *self._spelling.corrected(plain)):
+        for spelt in writings:
             yield from self._like(spelt)
 
     def _like(self, plain: str) -> Iterator[int]:
@@ -152,7 +182,7 @@ class Index:
                         yield place
 
     def _read_anew(self, plain: str) -> Read:
-        form = self._reader.read(plain)
+        form = self._readings.read(plain)
         return form, _whole(form), _parts(form, self._threshold)
 
 
