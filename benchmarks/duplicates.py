@@ -50,7 +50,8 @@ WORDS = (
     "星河 海豹 逍客 轩逸 途观 帕萨特 朗逸 宝来 速腾 迈腾 探岳 卡罗拉 凯美瑞 雷凌 汉兰达 雅阁 思域 飞度 奇骏 "
     "天籁 昂科威 君越 英朗 缤越",
     "标准版 豪华版 尊贵版 旗舰版 运动版 舒适版 精英版 两驱版 四驱版 混动版",
-    "后备箱 前大灯 后大灯 雨刮器 胎压 机油 空调滤芯 天窗 座椅 方向盘 后视镜 蓝牙 导航 儿童锁 充电口 刹车片 冷却液 轮毂 钥匙",
+    "后备箱 前大灯 后大灯 雨刮器 胎压 机油 空调滤芯 天窗 座椅 方向盘 后视镜 蓝牙 导航 儿童锁 充电口 "
+    "刹车片 冷却液 轮毂 钥匙",
     "更换 检查 设置 打开 关闭 调节 安装 拆卸 清洗 连接 添加 复位",
 )
 """Models, trims, parts and verbs of the templates."""
@@ -238,7 +239,7 @@ def errors(data: Path, cases: Sequence[Path]) -> dict[str, Any]:
             for group in ("labelled duplicates", "labelled different")
         }
         for group, pairs in own.items():
-            left, right = (encoder.queries([pair[side] for pair in pairs]) for side in (0, 1))
+            left, right = (encoder.encode_queries([pair[side] for pair in pairs]).vectors for side in (0, 1))
             cosine_of = (left * right).sum(axis=1)
             for cosine in COSINES:
                 cosines[str(cosine)][group] = float((cosine_of >= cosine).mean())

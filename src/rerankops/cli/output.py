@@ -90,6 +90,21 @@ def print_ladder(document: dict[str, Any]) -> None:
             f"{row['milliseconds_per_query']:.1f}",
         )
     console.print(table)
+    print_memory(rows)
+
+
+def print_memory(rows: list[dict[str, Any]]) -> None:
+    """Accuracy where a training query asks a gold question in other words, and where none does."""
+    close = [row for row in rows if row.get("close")]
+    if not close or not close[0]["close"]["with"]["n"]:
+        return
+    table = Table(title="How much is memory", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("system", no_wrap=True)
+    for side, words in (("with", "asked alike in training"), ("without", "not")):
+        table.add_column(f"{words} ({close[0]['close'][side]['n']})", justify="right", no_wrap=True)
+    for row in close:
+        table.add_row(row["name"], *(_share(row["close"][side]["accuracy"]) for side in ("with", "without")))
+    console.print(table)
 
 
 def _share(value: float | None, digits: int = 1, scale: int = 100) -> str:

@@ -450,6 +450,7 @@ class EvaluationSettings(Section):
     seed: int
     refusal_questions: Annotated[int, Field(ge=0)]
     latency_questions: Count
+    close_cosine: Share
     teacher_model: str | None
 
 

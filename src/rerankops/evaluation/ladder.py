@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -73,12 +73,14 @@ def ladder(
     outcomes: Mapping[str, pa.Table],
     *,
     measured: Mapping[str, Measured] | None = None,
+    close: Collection[str] | None = None,
     bootstrap_samples: int,
     seed: int,
 ) -> dict[str, Any]:
     """{"systems": [...], "comparisons": [...]}, ready for JSON; systems in the order of records.SYSTEMS.
 
-    outcomes: a records.QuestionOutcome table a system. measured: what else is known of a system. Means leave out the
+    outcomes: a records.QuestionOutcome table a system. measured: what else is known of a system. close: ids of the
+    questions that a training query asks in other words, None where nobody looked. Means leave out the
     questions whose value is null (`missing` counts those of accuracy) and are None when all are. Comparisons set every
     dearer system against every cheaper one on the questions that both have a value for; a metric without any is left
     out. All share one set of resamples.
@@ -92,7 +94,7 @@ def ladder(
     _refuse_unpaired(frames)
     known = {name: (measured or {}).get(name, Measured()) for name in names}
     return {
-        "systems": [_row(name, frames[name], known[name]) for name in names],
+        "systems": [_row(name, frames[name], known[name], close) for name in names],
         "comparisons": [asdict(each) for each in _comparisons(frames, samples=bootstrap_samples, seed=seed)],
     }
 
@@ -145,7 +147,7 @@ def aligned(outcomes: Mapping[str, pa.Table], gold: pa.Table, metrics: Sequence[
     return Aligned(tuple(asked["question_id"]), tuple(asked["stratum"]), values)
 
 
-def _row(name: str, frame: pl.DataFrame, known: Measured) -> dict[str, Any]:
+def _row(name: str, frame: pl.DataFrame, known: Measured, close: Collection[str] | None) -> dict[str, Any]:
     correct = _values(frame, "accuracy")
     found = correct[~np.isnan(correct)]
     interval = significance.wilson_interval(float(found.sum()), found.size) if found.size else None
@@ -161,6 +163,7 @@ def _row(name: str, frame: pl.DataFrame, known: Measured) -> dict[str, Any]:
         "accuracy": _mean(correct),
         "accuracy_interval": list(interval) if interval else None,
         "strata": strata,
+        "close": None if close is None else _memory(frame, close),
         **{metric: _mean(_values(frame, metric)) for metric in COLUMNS if metric != "accuracy"},
         "classification": asdict(pairs.classification) if pairs.classification else None,
         "calibration": _calibrated(pairs.calibration) if pairs.calibration else None,
@@ -169,6 +172,24 @@ def _row(name: str, frame: pl.DataFrame, known: Measured) -> dict[str, Any]:
         "milliseconds_per_query": known.milliseconds_per_query,
         "cost": {part: known.cost.get(part) for part in COSTS},
     }
+
+
+def _memory(frame: pl.DataFrame, close: Collection[str]) -> dict[str, Any]:
+    """What is right where training holds the question in other words (with), and where it does not (without)."""
+    near = pl.col("question_id").is_in(list(close))
+    parts = {"with": frame.filter(near), "without": frame.filter(~near)}
+    told: dict[str, Any] = {}
+    for side, part in parts.items():
+        correct = _values(part, "accuracy")
+        found = correct[~np.isnan(correct)]
+        interval = significance.wilson_interval(float(found.sum()), found.size) if found.size else None
+        told[side] = {
+            "n": len(part),
+            "accuracy": _mean(correct),
+            "accuracy_interval": list(interval) if interval else None,
+            "hit@1": _mean(_values(part, "hit@1")),
+        }
+    return told
 
 
 def _calibrated(found: Calibration) -> dict[str, Any]:

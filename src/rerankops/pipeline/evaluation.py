@@ -103,6 +103,7 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
         steps = ladder(
             measured,
             measured=beside,
+            close=workspace.read_document(contenders).get("close_gold"),
             bootstrap_samples=settings.evaluation.bootstrap_samples,
             seed=settings.evaluation.seed,
         )

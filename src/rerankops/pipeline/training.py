@@ -27,6 +27,7 @@ from rerankops.pipeline.gold_in_force import gold_file_at_planning
 from rerankops.pipeline.imports import outside_passages
 from rerankops.pipeline.incumbent import Pool, champion, pool, rank_with, scorer, with_logits
 from rerankops.pipeline.judgments import JUDGMENTS
+from rerankops.pipeline.memory import close_gold
 from rerankops.pipeline.queries import gold_texts, search
 from rerankops.queries.normalise import near_to
 from rerankops.records import Candidate, Judgment, Passage, Preference, TrainingGroup
@@ -239,12 +240,13 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
     """The two contenders: tuned fusion (no cross-encoder; fitted on every judged query) and the challenger (the fusion
     and the cross-encoder's logit, fitted on development queries, which it was not trained on). Where people judged
     min_groups queries, both are fitted on people's judgments alone. A document with their addresses and how well each
-    fits."""
+    fits, and with the gold questions that a training query asks in other words."""
     planned = read_plan(context, plan)
     settings = planned.context.settings
 
     def make() -> tuple[Mapping[str, Any], Mapping[str, float]]:
         from rerankops.retrieval import identity
+        from rerankops.retrieval.encoder import Encoder
         from rerankops.scoring import blend, finite
         from rerankops.scoring.ranker import Ranker
         from rerankops.training.groups import of_people
@@ -258,7 +260,9 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
         )
         everything = grades.drop("split").to_arrow()
         development = grades.filter(pl.col("split") == "dev").drop("split").to_arrow()
-        found = judged_pool(planned, candidates)
+        reader = Encoder(settings.encoder)
+        found = judged_pool(planned, candidates, encoder=reader)
+        close = close_gold(planned, groups, judged_texts(planned), reader)
         cheap = [name for name in settings.scoring.signals if name != "cross_encoder"]
         fusion = blend.fit(found.signals, everything, cheap or ["reciprocal_rank"], l2=settings.scoring.blend_l2)
         with workspace.local_folder(model) as trained:
@@ -291,7 +295,8 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
                 ),
             }
         fits = {"tuned_fusion": fusion.to_dict(), "challenger": fitted.to_dict()}
-        return {"rankers": addresses, "fits": fits}, {"queries": fusion.queries, "development_queries": fitted.queries}
+        counts = {"queries": fusion.queries, "development_queries": fitted.queries, "gold_with_close_query": len(close)}
+        return {"rankers": addresses, "fits": fits, "close_gold": close}, counts
 
     return context.document("contenders", make, step="fit_rankers", inputs=[plan, candidates, groups, model])
 
