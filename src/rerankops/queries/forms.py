@@ -237,7 +237,7 @@ class Reader:
                 draft.mark(item)
             elif _negates(before, item):
                 draft.take("not", "not")
-            elif item == "s" and before and before not in w.KEPT_BEFORE_S:
+            elif item == "s" and before and before not in w.NAMED_BY_LETTER:
                 draft.link("s")
             elif item == "of":
                 draft.link("of")
@@ -334,7 +334,11 @@ def _negates(before: str, item: str) -> bool:
 def _says_nothing(before: str, item: str, after: str) -> bool:
     if item.startswith("?") or (item in w.ENGLISH_NEGATIONS and after == "t"):
         return True
-    return item in w.ENGLISH_FUNCTION_WORDS and not (item == "s" and before in w.KEPT_BEFORE_S)
+    if len(item) == 1 and (before in w.NAMED_BY_LETTER or (item == "a" and not after)):
+        return False
+    if item in ("d", "m"):
+        return before in w.CLITIC_HOSTS
+    return item in w.ENGLISH_FUNCTION_WORDS
 
 
 def _measured(word: str) -> bool:
@@ -366,7 +370,8 @@ def _done_by(word: str) -> str:
 
 @lru_cache(maxsize=200_000)
 def information(word: str) -> float:
-    """What a word tells, in decades: 8 less its Zipf frequency (van Heuven and others, 2014), 8 for an unknown one."""
+    """What a word tells, in decades: 8 less its Zipf frequency (van Heuven and others, 2014), 8 for one that
+    is rarer than one in a million."""
     frequencies = _frequencies("zh" if _HAN.search(word) else "en")
     return _ZERO_WEIGHT - frequencies.get(word, 0.0)
 
@@ -377,7 +382,7 @@ def _frequencies(language: str) -> dict[str, float]:
 
     from wordfreq import get_frequency_dict
 
-    return {word: math.log10(share) + 9 for word, share in get_frequency_dict(language, wordlist="best").items()}
+    return {word: math.log10(share) + 9 for word, share in get_frequency_dict(language, wordlist="small").items()}
 
 
 def _compile(patterns: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], list[str]]:

@@ -156,7 +156,7 @@ ENGLISH_FUNCTION_WORDS = frozenset(
     "a an the of in on at for to from by with about into onto upon as than via per is are was were be been being am do "
     "does did doing done have has had having will would can could shall should may might must i you he she it we they me "
     "him her us them my your his its our their mine yours ours theirs this that these those there here and so just also "
-    "get got please one someone somebody people's s t d ll m re ve some any ever actually really exactly if then "
+    "get got please one someone somebody people's s d ll m re ve some any ever actually really exactly if then "
     "currently generally usually normally located situated go or".split()
 )
 ENGLISH_CLASS_WORDS = frozenset(
@@ -168,8 +168,13 @@ ENGLISH_NEGATIONS = frozenset(
 """What stands before the t of n't once the apostrophe has become a space; `cannot` and `can t` end alike."""
 ENGLISH_AGENTS = {"author": "write", "creator": "create", "founder": "found"}
 PERSONAL_DO = frozenset(("do", "does", "did"))
-KEPT_BEFORE_S = frozenset("model class type series galaxy version size grade plan iphone trim line mark".split())
-"""After these a lone s is a name (model s), elsewhere what is left of 's."""
+NAMED_BY_LETTER = frozenset(
+    "model class type series galaxy version size grade plan iphone trim line mark vitamin hepatitis rev revision "
+    "appendix section part level schedule form formula influenza group".split()
+)
+"""After these a lone letter is a name (model s, vitamin a), elsewhere an article or what is left of 's."""
+CLITIC_HOSTS = frozenset("i you he she it we they who what that there how where when".split())
+"""What 'd and 'm hang on; after other words a lone d or m is a name (vitamin d)."""
 ENGLISH_SYNONYMS = (
     ("price", "cost", "fee"), ("mean", "stand for"), ("height", "tallness"), ("turn on", "switch on"),
     ("turn off", "switch off"), ("repair", "fix", "mend"), ("film", "shoot"), ("weight", "weigh"),
