@@ -181,7 +181,8 @@ def _bounds(accepted: Token, said: Token, text: str) -> str:
 def _glued(accepted: Read, mine: int, said: Read, theirs: int) -> tuple[int, int] | None:
     """How many tokens of each are one word written apart or together: Type-C and TypeC, DOT 4 and DOT4."""
     one = _letters(accepted, mine)
-    if one and (other := _letters(said, theirs)):
+    other = _letters(said, theirs) if one else ""
+    if other and other != one and (one.startswith(other) or other.startswith(one)):
         for count in range(2, _LONGEST_GLUED + 1):
             if (together := _together(said, theirs, count)) and together == one:
                 return 1, count
