@@ -21,6 +21,10 @@ _TOKEN = re.compile(rf"[{w.HAN}]+|[^\W_{w.HAN}]+(?:[.%°+/\-'’]+[^\W_{w.HAN}]+
 _JOINING = re.compile(r"[\-'’/+]")
 _HAN = re.compile(rf"[{w.HAN}]")
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
+_PARTICLE = re.compile(rf"(?<=[{w.HAN}])(?<![为除不得极受罢])了(?![解如断结得])")
+"""The particle of what has happened, which the dictionary takes into words (灯亮了); not that of 为了 or 了解."""
+_DOUBLED = re.compile(rf"([{w.HAN}])不\1(?!不)(?<![能会是要可用需算对带配好]不[能会是要可用需算对带配好])")
+"""赔不赔 asks whether somebody pays; the modal verbs among these are read with the other questions."""
 _DIRECTIONS = frozenset(("from", "to", "than", "by", "into", "从", "到", "比"))
 _ZERO_WEIGHT = 8.0
 """Zipf frequency of a word that every text has (a billionth of all words is 0); information is what is left to it."""
@@ -151,8 +155,9 @@ class Reader:
 
     def _chinese(self, plain: str) -> Form:
         draft, items = _Draft(), list[str]()
-        squeezed = re.sub(rf"(?<=[{w.HAN}])\s+(?=[{w.HAN}])", "", plain)
-        ending = re.search(w.CHINESE_WHETHER, squeezed)
+        squeezed = _PARTICLE.sub("", re.sub(rf"(?<=[{w.HAN}])\s+(?=[{w.HAN}])", "", plain))
+        squeezed, doubled = _DOUBLED.subn(r"\1", squeezed)
+        ending = doubled or re.search(w.CHINESE_WHETHER, squeezed)
         place = 0
         for found in _CHINESE.finditer(squeezed):
             items.extend(self._han_tokens(squeezed[place : found.start()]))

@@ -3,12 +3,15 @@
 A word is taken for misspelt only when the dictionary lacks it and it is a hundred times rarer than what it may stand
 for, after the noisy channel of Kernighan, Church and Gale ("A spelling correction program based on a noisy channel
 model", 1990): two words that both exist, Niger and Nigeria, are two words. Chinese is typed by its sound, so a wrong
-character sounds like the right one; it is mended where what was typed is no word.
+character sounds like the right one, or nearly (zh and z, in and ing: fuzzy sounds, as input methods call them); it is
+mended where what was typed is no word, or a hundred times rarer. Numerals and words that tell questions apart never
+are: 四 and 十, 左 and 座.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -18,6 +21,9 @@ from rerankops.queries.forms import Reader, information
 
 _LATIN = re.compile(r"[a-z]{5,}")
 _RUN = re.compile(rf"[{wording.HAN}]+")
+_LONGEST = 4
+"""Characters of a Chinese word that is looked for."""
+_APART = frozenset("零〇一二两三四五六七八九十百千万亿").union(wording.TELLING)
 _RARER = 2.0
 """Decades by which a slip is rarer than the word: fewer than one writing in a hundred has it."""
 
@@ -42,7 +48,7 @@ class Spelling:
             for key in _deletions(word):
                 self._slips.setdefault(key, set()).add(word)
         for word in han:
-            if len(word) <= 4 and reader.known(word):
+            if len(word) <= _LONGEST and reader.known(word):
                 self._sounds.setdefault(_sound(word), set()).add(word)
 
     def corrected(self, plain: str) -> Iterator[str]:
@@ -52,19 +58,23 @@ class Spelling:
             yield _LATIN.sub(lambda found: latin.get(found.group(), found.group()), plain)
         for run in _RUN.finditer(plain):
             text, begin = run.group(), run.start()
-            syllables = [_syllable(character) for character in text]
-            for size in (4, 3, 2):
+            for size in range(_LONGEST, 1, -1):
                 for start in range(len(text) - size + 1):
-                    heard = self._sounds.get(" ".join(syllables[start : start + size]))
-                    if (
-                        not heard
-                        or text[start : start + size] in heard
-                        or self._reader.known(text[start : start + size])
-                    ):
-                        continue
-                    for word in heard:
-                        if _one_differs(word, text[start : start + size]):
-                            yield plain[: begin + start] + word + plain[begin + start + size :]
+                    typed = text[start : start + size]
+                    for word in self._heard(typed):
+                        yield plain[: begin + start] + word + plain[begin + start + size :]
+
+    def _heard(self, typed: str) -> list[str]:
+        """Words of the texts that sound like what was typed and may be meant by it."""
+        heard = {word for sound in _sounds(typed) for word in self._sounds.get(sound, ())}
+        if not heard or typed in heard:
+            return []
+        known = self._reader.known(typed)
+        return sorted(
+            word
+            for word in heard
+            if _one_differs(word, typed) and (not known or information(typed) - information(word) >= _RARER)
+        )
 
     def _meant(self, word: str) -> str | None:
         if not _unknown(word):
@@ -94,15 +104,32 @@ def _one_slip(one: str, other: str) -> bool:
 
 
 def _one_differs(word: str, typed: str) -> bool:
-    return sum(a != b for a, b in zip(word, typed, strict=True)) == 1
+    """Whether one character differs, and tells nothing by itself."""
+    differing = [(a, b) for a, b in zip(word, typed, strict=True) if a != b]
+    return len(differing) == 1 and not any(character in _APART for character in differing[0])
 
 
-def _sound(text: str) -> str:
-    return " ".join(_syllable(character) for character in text)
+def _sound(word: str) -> str:
+    """How a word of the dictionary is read."""
+    from pypinyin import lazy_pinyin
+
+    return " ".join(_blurred(str(syllable)) for syllable in lazy_pinyin(word))
+
+
+@lru_cache(maxsize=100_000)
+def _sounds(typed: str) -> tuple[str, ...]:
+    """How characters may be read that are no word: every reading of each."""
+    readings = [_readings(character) for character in typed]
+    return tuple(" ".join(one) for one in itertools.product(*readings)) if math.prod(map(len, readings)) <= 64 else ()
 
 
 @lru_cache(maxsize=30_000)
-def _syllable(character: str) -> str:
-    from pypinyin import lazy_pinyin
+def _readings(character: str) -> tuple[str, ...]:
+    from pypinyin import Style, pinyin
 
-    return str(lazy_pinyin(character)[0])
+    return tuple(sorted({_blurred(str(one)) for one in pinyin(character, style=Style.NORMAL, heteronym=True)[0]}))
+
+
+def _blurred(syllable: str) -> str:
+    """Sounds that speakers of many dialects type alike: zh ch sh as z c s, ang eng ing as an en in."""
+    return re.sub(r"(?<=[aei])ng$", "n", re.sub(r"^([zcs])h", r"\1", syllable))

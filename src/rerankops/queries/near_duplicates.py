@@ -236,7 +236,11 @@ def _divided(one: Form, other: Form) -> bool:
 def _tells(word: str) -> bool:
     """Whether a question without this word is another one, however little the word weighs."""
     return word not in wording.CHINESE_CLASS_WORDS and (
-        len(word) == 1 or word in wording.TELLING or word[-1] == "?" or any(character.isdigit() for character in word)
+        len(word) == 1
+        or word in wording.TELLING
+        or word[0] in wording.NEGATING
+        or word[-1] == "?"
+        or any(character.isdigit() for character in word)
     )
 
 

@@ -40,16 +40,18 @@ _TIME, _UNIT = _any(TIME_UNITS), _any(UNITS)
 CHINESE_PATTERNS: tuple[tuple[str, str], ...] = (
     # what is said to whoever answers; "" asks nothing
     ("", r"(?:各位|诸位|有没有)(?:大神|大佬|高手|专家|师傅|老师|朋友|车友|车主|网友|同学|前辈)们?|(?:大神|大佬|高手|专家|师傅|老师|亲)们?(?=[，, ]|请|问|求|帮|能不能告诉|$)"),
-    ("", r"(?:小白|新手|新人|本人|我)?(?:想|要|来)?(?:请)?(?:问|请教|咨询|打听|了解|知道)(?:一下下?|下|个问题)(?:子)?"),
+    ("", r"(?:小白|新手|新人|本人|我)?(?:想|要|来)?(?:请)?(?:问|请教|咨询|打听|了解|知道)(?:一下下?|下(?![雨雪坡车载架单方面班课午周个月次水降拉滑])|个问题)(?:子)?"),
     ("", r"^(?:小白|新手|新人)(?:我)?(?=请|想|求|问)"),
+    ("", r"各位(?:好)?|诸位|大家好"),
+    ("", r"^(?:师傅|老板|客服|小哥|大哥|老铁|兄弟|美女|帅哥|大神|大佬|亲)们?(?=.{4})"),
     ("", r"(?:小白|新手|新人|我)?(?:就)?(?:想|要)(?:请)?(?:问问|请问|请教|咨询|知道|了解)"),
-    ("", r"请问(?:一下下?|下)?|请教|求教|求助|求解答?|求指教|在线等|跪求|急求|麻烦(?:问|请问)?(?:一下|下|您|你)?"),
+    ("", r"请问(?:一下下?|下(?![雨雪坡车载架单方面班课午周个月次水降拉滑]))?|请教|求教|求助|求解答?|求指教|在线等|跪求|急求|麻烦(?:问|请问)?(?:一下|下|您|你)?"),
     ("", r"(?:请|麻烦)?(?:你|您|谁|有人|哪位|大家)?(?:能不能|能否|可不可以|可以|可否|能)?(?:告诉|告知|教教?|说说|说|讲讲)(?:一下|下)?(?:我|咱|俺|我们|大家)(?:一下|下)?(?:吗)?"),
     ("", r"(?:有)?(?:谁|人|哪位|大家)(?:能|可以)?(?:知道|晓得|清楚|了解)(?:的)?(?=.{3})"),
     ("", r"(?:你|您)(?:们)?好(?!车)|(?:非常)?(?:谢谢|感谢|多谢)(?:了|您|你|啦|大家|各位)*|拜托(?:了)?|哈喽|嗨"),
     ("", r"[这那](?:款|辆|台|部|种|个|些)(?!时候|月|年)"),
     # questions
-    ("remedy", r"(?:该|应该|应)?(?:怎么|咋|怎样|如何)(?:办|处理|解决|应对|搞定|处置)(?:好|才好)?"),
+    ("remedy", r"(?:该|应该|应当|应|需要|要|得|可以|能)?(?:怎么|咋|怎样|如何)(?:办|处理|解决|应对|搞定|处置)(?:好|才好)?"),
     ("why", r"(?:是)?(?:因为)?(?:什么|啥|何种|哪些|何)(?:样的)?(?:原因|缘故|缘由)(?:造成|导致|引起)?(?:的)?"),
     ("why", r"(?:的)?原因(?:是|有)(?:什么|啥|哪些)|(?:是)?(?:怎么|咋)(?:一)?回事(?:儿)?|(?:是)?(?:怎么|咋)搞的"),
     ("why", r"为什么|为甚么|为啥|为何|因何|何故|干嘛|凭什么"),
@@ -80,14 +82,13 @@ CHINESE_PATTERNS: tuple[tuple[str, str], ...] = (
     ("whether:can", r"(?:能不能|可不可以|能否|可否|可以不可以|能不|是否能够?|是否可以|会不会能)(?:够)?"),
     ("whether:have", r"(?:有没有|有无|是否有|是否带|是否配备?|带不带|配没配)"),
     ("whether:need", r"(?:需不需要|要不要|用不用|是否需要|是否要|是不是需?要|是否必须)"),
-    ("whether:will", r"(?:会不会|是否会)"),
-    ("whether", r"(?:是不是|是否|算不算|对不对)"),
+    ("whether", r"(?:会不会|是否会|是不是|是否|算不算|对不对)"),
 )  # fmt: skip
 """What a pattern asks for and the pattern; the first that matches at a place wins."""
 CHINESE_WHETHER = r"(?:吗|嘛|么|没有|没|不)[呢啊呀?？ ]*$"
 CHINESE_MODALS = {"可以": "can", "能够": "can", "能": "can", "可": "can", "有": "have", "带": "have", "配": "have",
                   "配备": "have", "具备": "have", "需要": "need", "要": "need", "必须": "need", "需": "need", "得": "need",
-                  "用": "need", "会": "will"}  # fmt: skip
+                  "用": "need"}  # fmt: skip
 CHINESE_FUNCTION_WORDS = frozenset(
     "的 地 得 了 着 过 呢 啊 呀 吧 吗 嘛 哦 哈 啦 嗯 哎 唉 哇 么 喔 哟 诶 嘞 "
     "是 为 在 有 也 都 就 还 才 会 能 可以 可 能够 要 需要 需 应该 应当 应 该 想 请 位于 处于 于 进行 把 将 被 给 让 使 由 所 "
@@ -102,10 +103,13 @@ CHINESE_CLASS_WORDS = frozenset("车 汽车 车子 车辆 爱车 车型 轿车 �
 """Kinds that may stand beside the name of one (a city beside its name), or stand for the thing at hand."""
 CHINESE_AGENTS = {"作者": "写", "导演": "导演", "主演": "演", "创始人": "创立", "创办人": "创办", "发明家": "发明"}
 CHINESE_SYNONYMS = (
-    ("高度", "身高"), ("价格", "价钱", "售价", "价位", "费用", "花费"), ("之后", "以后", "后"), ("之前", "以前"),
+    ("高度", "身高"), ("重量", "自重", "车重", "体重"), ("第一次", "首次", "头一次", "首回"), ("最后一次", "末次"),
+    ("删除", "删掉", "删去", "删"), ("电脑", "计算机"), ("冰箱", "电冰箱"), ("电视", "电视机"), ("自行车", "单车", "脚踏车"),
+    ("手机", "移动电话"), ("空调", "冷气"), ("番茄", "西红柿"), ("土豆", "马铃薯"),
+    ("价格", "价钱", "售价", "价位", "费用", "花费"), ("之后", "以后", "后"), ("之前", "以前"),
     ("打开", "开启", "开", "启用", "启动"), ("关闭", "关", "关掉", "关上", "停用"),
     ("更换", "换", "替换"), ("调节", "调", "调整"), ("安装", "装"),
-    ("连接", "连", "连上", "接", "联接"), ("拆卸", "拆", "拆除", "拆下"), ("设置", "设", "设成", "设定", "设置成", "设为"),
+    ("连接", "连", "连上", "接", "联接"), ("拆卸", "拆", "拆除", "拆下", "拆掉"), ("设置", "设", "设成", "设定", "设置成", "设为"),
     ("添加", "加", "加注"), ("检查", "查看", "看", "查"), ("清洗", "洗"), ("充电", "充"), ("写", "撰写", "著"),
     ("打败", "击败"), ("修理", "修", "维修"), ("取消", "解除"), ("使用", "用"), ("建造", "建", "修建", "建成"),
     ("不能", "无法", "不可以", "没法", "不了"), ("没有", "没", "无"), ("导致", "引起", "造成"), ("成", "转成", "变成"),
@@ -123,6 +127,7 @@ ENGLISH_DIMENSIONS = {
 _WHO = r"(?: i| you| we| one| people| someone| somebody| they)?"
 ENGLISH_PATTERNS: tuple[tuple[str, str], ...] = (
     ("", r"^(?:hey|hi|hello|ok|okay|so|um)\b(?: there| guys| all| everyone)?"),
+    ("", r"\b(?:excuse|pardon|forgive) me\b|^(?:sorry(?: to (?:bother|trouble|disturb) you)?|sir|madam)\b(?: but)?|\bif you do ?n ?t mind(?: me asking)?\b"),
     ("", r"(?:(?:can|could|would|will) (?:you|someone|anyone|anybody|somebody)(?: please| kindly)? )(?:tell|explain to|help|show|let)(?: me| us)(?: know| out)?(?: please)?(?: with| if)?"),
     ("", r"\b(?:i(?: am| m)? )?(?:just |was |am )*(?:wondering|curious)(?: about| if)?\b"),
     ("", r"\bi(?: would| d)? (?:just )?(?:want|like|need|wanted|am trying|was trying)(?: to)? (?:know|find out|ask|learn|understand)(?: about)?\b"),
@@ -176,14 +181,17 @@ NAMED_BY_LETTER = frozenset(
 CLITIC_HOSTS = frozenset("i you he she it we they who what that there how where when".split())
 """What 'd and 'm hang on; after other words a lone d or m is a name (vitamin d)."""
 ENGLISH_SYNONYMS = (
-    ("price", "cost", "fee"), ("mean", "stand for"), ("height", "tallness"), ("turn on", "switch on"),
+    ("price", "cost", "fee"), ("eu", "european union"), ("un", "united nations"), ("mean", "stand for"), ("height", "tallness"), ("turn on", "switch on"),
     ("turn off", "switch off"), ("repair", "fix", "mend"), ("film", "shoot"), ("weight", "weigh"),
     ("replace", "swap out"), ("start", "begin"), ("2", "two"), ("3", "three"), ("4", "four"), ("5", "five"),
     ("6", "six"), ("7", "seven"), ("8", "eight"), ("9", "nine"), ("10", "ten"), ("first", "1st"), ("second", "2nd"),
-    ("third", "3rd"), ("fourth", "4th"), ("fifth", "5th"),
+    ("third", "3rd"), ("maximum", "max"), ("minimum", "min"), ("fourth", "4th"), ("fifth", "5th"),
 )  # fmt: skip
 
 # -- both
+
+NEGATING = "不没未无非别勿"
+"""A Chinese word that begins with one of these denies something: 不会, 未关."""
 
 TELLING = frozenset(
     "前 后 左 右 上 下 内 外 主 副 高 低 大 小 多 少 新 旧 老 长 短 快 慢 开 关 冷 热 首 末 不 没 没有 无 未 非 别 勿 不能 之前 之后 "

@@ -14,7 +14,7 @@ from rerankops.config import load
 from rerankops.queries.near_duplicates import Index, likeness, merged, near_to, reader, similar_pairs
 from rerankops.queries.normalise import normalised
 
-CASES = Path(__file__).parents[2] / "cases" / "duplicates-development.jsonl"
+CASES = Path(__file__).parents[2] / "cases"
 QUERIES = load(environ={}).queries
 THRESHOLD = QUERIES.gold_distance_threshold
 
@@ -31,11 +31,14 @@ def alike(one: str, other: str) -> bool:
     return found
 
 
-def test_labelled_pairs_are_told_apart_as_a_person_tells_them() -> None:
-    rows = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
+@pytest.mark.parametrize(
+    ("name", "missed"), [("development", 0.05), ("held-out", 0.05), ("held-out-second", 0.2)]
+)  # shares of the duplicates that are missed: docs/gold.md has the first looks
+def test_labelled_pairs_are_told_apart_as_a_person_tells_them(name: str, missed: float) -> None:
+    rows = [json.loads(line) for line in (CASES / f"duplicates-{name}.jsonl").read_text(encoding="utf-8").splitlines()]
     wrong = [row for row in rows if alike(row["query"], row["gold"]) != row["duplicate"]]
     assert not [row for row in wrong if not row["duplicate"]]
-    assert len(wrong) <= 0.05 * sum(row["duplicate"] for row in rows), wrong
+    assert len(wrong) <= missed * sum(row["duplicate"] for row in rows), wrong
 
 
 @pytest.mark.parametrize(
