@@ -36,8 +36,8 @@ def test_a_question_that_lost_all_has_no_ranking_metric_and_is_not_weighed() -> 
     assert counts == {"lost_passages": 1, "lost_questions": 1}
     assert table["relevant_passage_ids"].to_pylist() == [[], ["a"]]
     assert table["relevant_grades"].to_pylist() == [[], None]
-    assert aligned({}, table, "hit@1").question_ids == ("g1",)
-    assert aligned({}, table, "accuracy").question_ids == ("g0", "g1")
+    assert aligned({}, table, ["hit@1"]).question_ids == ("g1",)
+    assert aligned({}, table, ["accuracy"]).question_ids == ("g0", "g1")
 
 
 def test_nothing_changes_where_nothing_is_lost() -> None:

@@ -98,7 +98,7 @@ def test_reader_and_judge_are_those_of_the_settings_and_are_paid_once(world: Wor
 def test_rules_and_containment_need_no_server(tmp_path: Path) -> None:
     here = Context(config.load(environ={}), Workspace(tmp_path))
     with reading(here) as both:
-        [reply] = both.reader.answers(asked(1))
+        [reply] = both.reader.answers([Asked("q0", "后备箱容积是多少", PASSAGES)])
         assert "450升" in (reply.text or "")
         assert both.budget is None
         both.require_finished(0.0)

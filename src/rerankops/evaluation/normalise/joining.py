@@ -163,7 +163,7 @@ def _range(low: Token, high: Token) -> Token | None:
     first, ends = low.quantity, high.quantity
     if first is None or ends is None:
         return None
-    if _year(first) and first.unit is None and ends.unit is None and len(ends.number) == 2:  # 2012-13
+    if _year(first) and first.unit is None and ends.unit is None and re.fullmatch(r"\d\d", ends.number):  # 2012-13
         ends = Quantity.of(first.number[:2] + ends.number)
     if (first.unit == "year") != (ends.unit == "year") and not (_year(first) and _year(ends)):
         return None
