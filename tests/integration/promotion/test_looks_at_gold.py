@@ -15,6 +15,7 @@ from rich.console import Console
 from rerankops import config
 from rerankops.cli import output
 from rerankops.pipeline import evaluation, promotion, ranking
+from rerankops.pipeline.acceptance import accept
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.looks import Look, looks
 from rerankops.pipeline.reporting import full_ladder
@@ -126,3 +127,19 @@ def test_deciding_again_is_no_look(here: Context, compared: list[Compared]) -> N
     plan, fitted, measured = here.workspace.manifest(compared[0].decision).inputs
     assert evaluation.decide(plan, fitted, measured, context=here) == compared[0].decision
     assert len(looks(here)) == 2
+
+
+def test_what_the_gate_cannot_tell_about_is_accepted_by_name_and_decided_again(
+    here: Context, compared: list[Compared]
+) -> None:
+    about = evaluation.read_decision(here, compared[1].decision).cannot_tell_about
+    assert about, "strata of about forty questions hide a loss of ten points"
+    decisions = [accept(name, "forty answers read", "Ada", context=here) for name in about]
+    assert len({compared[1].decision, *decisions}) == len(about) + 1
+    accepted = evaluation.read_decision(here, decisions[-1])
+    assert accepted.promote
+    assert not accepted.cannot_tell_about
+    told = [rule.words for rule in accepted.rules if rule.verdict == "accepted"]
+    assert len(told) >= len(about)
+    assert all("Ada" in words and "forty answers read" in words for words in told)
+    assert len(looks(here)) == 2, "deciding again is no look"
