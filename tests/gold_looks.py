@@ -52,6 +52,15 @@ def look(context: Context, questions: Address, name: str = "one", *, judgments: 
     return record(plan(context, questions, name, judgments=judgments), f"evaluations/{name}")
 
 
+def finished_look(
+    context: Context, questions: Address, name: str = "one", *, judgments: Address = "judgments/j"
+) -> Look:
+    """The look of an evaluation whose results are there."""
+    planned = plan(context, questions, name, judgments=judgments)
+    there = context.workspace.publish_folder("evaluations", lambda _: None, step="evaluate", inputs=[planned.address])
+    return record(planned, there)
+
+
 def compared_before_looks_were_stored(
     context: Context, questions: Address, name: str, *, judgments: Address = "judgments/j"
 ) -> Address:

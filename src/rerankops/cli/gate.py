@@ -71,13 +71,20 @@ def accept(
     config: Config = None,
 ) -> None:
     """Accept by name what the gate cannot tell about with this gold version, and decide again about that evaluation."""
-    from rerankops.pipeline import acceptance, context
+    from rerankops.pipeline import acceptance, context, promotion
     from rerankops.pipeline.evaluation import read_decision
 
     here = context.load(config)
-    decided = read_decision(here, acceptance.accept(stratum, reason, by, context=here))
+    decision = acceptance.accept(stratum, reason, by, context=here)
+    decided = read_decision(here, decision)
     console.print(f"[bold]{decided.outcome}[/]{f': {decided.system}' if decided.system else ''}")
     for told in decided.reasons:
         console.print(f"  · {told}", soft_wrap=True)
     if decided.promote:
-        console.print("Retrain again to carry it out (retrain_reranker or rerankops retrain): all else is found made.")
+        done = promotion.register(decision, context=here)
+        if here.settings.promotion.approval == "none":
+            promotion.promote(decision, context=here)
+            console.print(f"Version {done['version']} is champion.")
+        else:
+            told = f"rerankops models promote {done['version']} --reason …"
+            console.print(f"Version {done['version']} is challenger; promotion.approval asks a person: {told}")

@@ -38,10 +38,11 @@ class Due:
 
 @step
 def retraining_due(context: Context) -> Due:
-    """Compares the judgments in force with those of the newest look at gold. Retrainings on permuted labels taught
-    nothing and count for nothing here."""
+    """Compares the judgments in force with those of the newest look at gold that came to results. Retrainings on
+    permuted labels taught nothing and count for nothing here."""
     workspace, wanted = context.workspace, context.settings.training.min_new_labels
-    plans = (workspace.read_document(look.plan) for look in reversed(looks(context)))
+    finished = (look for look in reversed(looks(context)) if workspace.exists(look.evaluation))
+    plans = (workspace.read_document(look.plan) for look in finished)
     last = next((plan for plan in plans if plan["settings"]["training"]["shuffle_labels_seed"] is None), None)
     if last is None:
         return Due(None, wanted)

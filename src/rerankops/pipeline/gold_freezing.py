@@ -15,6 +15,7 @@ from filelock import FileLock
 from rerankops.annotation.gold import consensus, freezing
 from rerankops.errors import ArtefactDamaged, GoldLeak, InputError
 from rerankops.evaluation import significance
+from rerankops.evaluation.readers import may_refuse
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.gold import DRAFTS, answer_addresses, gold_status, judged_texts
 from rerankops.pipeline.gold_sets import SETS, checked_name, entries, find, versions
@@ -138,14 +139,17 @@ def freeze_gold(
 def reach(context: Context, address: Address) -> list[Reach]:
     """What each stratum of a version, and all of it, can show under the gate's settings and gold.discordance.
 
-    A stratum's test is Holm-corrected: its alpha is divided by the number of strata that are tested, the hardest case.
+    A stratum's test is Holm-corrected: its alpha is divided by the number of groups that are tested, refusals and small
+    strata among them, the hardest case.
     The whole set's is that of a first look.
     """
     gate, gold = context.settings.promotion, context.settings.gold
     frozen = entries(context.workspace, address)
     asked = frozen.filter(pl.col("retired_version").is_null(), ~pl.col("unanswerable"))
     sizes = dict(sorted(asked.group_by("stratum").len().iter_rows()))
-    tested = max(1, sum(size >= gate.min_stratum_questions for size in sizes.values()))
+    large = sum(size >= gate.min_stratum_questions for size in sizes.values())
+    refusals = gate.max_unnoticed_refusal_loss is not None and may_refuse(context.settings.reader)
+    tested = max(1, large + (large < len(sizes)) + refusals)
     allowed, level = gate.max_unnoticed_stratum_loss, gate.stratum_alpha / tested
     assumed = {"churn": gold.discordance, "level": level, "power": gold.power}
     enough = significance.questions_noticing(allowed, **assumed) if allowed else None

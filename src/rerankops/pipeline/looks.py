@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from rerankops.config import QuerySettings
 from rerankops.pipeline.context import Context, log
 from rerankops.promotion import budget
 from rerankops.queries.normalise import near_to, normalised, similar_pairs
@@ -123,12 +124,12 @@ def standing(context: Context, gold: Address, earlier: Sequence[Look]) -> Standi
     for look in earlier:
         then = _normal(look.questions)
         wanted = {name: then.filter(name) for name in ("shown", "decided")}
-        same = _same(today, then, [wanted["shown"], wanted["decided"], then], settings.queries.gold_distance_threshold)
+        same = _same(today, then, [wanted["shown"], wanted["decided"], then], settings.queries)
         seen |= same[0]
         rested.append(same[1])
         known |= same[2]
     ids = today["question_id"].to_list()
-    fresh = _together(today.filter(~pl.col("question_id").is_in(list(known))), settings.queries.gold_distance_threshold)
+    fresh = _together(today.filter(~pl.col("question_id").is_in(list(known))), settings.queries)
     reserved = budget.reserve(list(fresh.values()), settings.promotion.reserve_share, settings.evaluation.seed)
     shown = seen | {name for name, kept in zip(fresh, reserved.tolist(), strict=True) if not kept}
     unseen = set(ids) - seen
@@ -144,7 +145,9 @@ def standing(context: Context, gold: Address, earlier: Sequence[Look]) -> Standi
     return Standing(questions, overlaps, spent, budget.level(spent, settings.promotion.alpha))
 
 
-def _same(today: pl.DataFrame, then: pl.DataFrame, parts: Sequence[pl.DataFrame], threshold: float) -> list[set[str]]:
+def _same(
+    today: pl.DataFrame, then: pl.DataFrame, parts: Sequence[pl.DataFrame], settings: QuerySettings
+) -> list[set[str]]:
     """Today's questions that are the same as one of each part of an earlier look's. Frames of question_id, normal."""
     verbatim = today.join(then, on="normal", how="semi")
     rest = today.join(then, on="normal", how="anti")
@@ -154,21 +157,30 @@ def _same(today: pl.DataFrame, then: pl.DataFrame, parts: Sequence[pl.DataFrame]
         same = set(verbatim.join(part, on="normal", how="semi")["question_id"])
         same |= set(rest.join(part, on="question_id", how="semi")["question_id"])
         if queries.height and part.height:
-            same |= near_to(queries, part.select(id="question_id", normal="normal"), threshold=threshold)
+            asked = part.select(id="question_id", normal="normal")
+            threshold, synonyms = settings.gold_distance_threshold, settings.synonyms
+            same |= near_to(queries, asked, threshold=threshold, synonyms=synonyms)
         found.append(same)
     return found
 
 
-def _together(questions: pl.DataFrame, threshold: float) -> dict[str, str]:
-    """Question to the id that stands for it and those that are nearly the same: they are shown or held back together,
-    since the result of one tells that of the other."""
+def _together(questions: pl.DataFrame, settings: QuerySettings) -> dict[str, str]:
+    """Question to the id that stands for it and those that are nearly the same, by way of others too: they are shown or
+    held back together, since the result of one tells that of the other."""
     frame = questions.select(id="question_id", normal="normal")
     stands_for = {name: name for name in sorted(frame["id"])}
+
+    def root(name: str) -> str:
+        while stands_for[name] != name:
+            name = stands_for[name]
+        return name
+
     if stands_for:
-        pairs = similar_pairs(frame, frame, threshold=threshold).select("left_id", "right_id")
-        for name, other in pairs.iter_rows():
-            stands_for[name] = min(stands_for[name], other)
-    return stands_for
+        pairs = similar_pairs(frame, frame, threshold=settings.gold_distance_threshold, synonyms=settings.synonyms)
+        for pair in pairs.select("left_id", "right_id").iter_rows():
+            first, second = sorted(map(root, pair))
+            stands_for[second] = first
+    return {name: root(name) for name in stands_for}
 
 
 def _normal(questions: pl.DataFrame) -> pl.DataFrame:

@@ -48,7 +48,7 @@ _FUSED = ("fusion", "rrf_k", "bm25_weight", "dense_k")
 _QUERIES, _QUERY_IDS = "queries", "query_ids.json"
 _OTHERWISE = (
     "roll back to a version that can be had (rerankops models list shows them), or begin a new line under another "
-    "registry.model_name"
+    "registry.model_name; then retrain with a new text for `again`, since this retraining's plan names the version"
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rerankops.errors import SettingsError
+from rerankops.evaluation.readers import may_refuse
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.evaluation import read_outcomes
@@ -85,7 +86,8 @@ def power(
     for effect in GAINS:
         tell(f"questions that notice {100 * effect:g} points")
         needed[effect] = sample_size(population, asked, effect, runs=runs, seed=seed)
-    return Power(basis, (first, *others), none, tuple(told), noticed_losses(population, asked), needed)
+    noticed = noticed_losses(population, asked, refusals=may_refuse(context.settings.reader))
+    return Power(basis, (first, *others), none, tuple(told), noticed, needed)
 
 
 def _population(context: Context, right: float | None, discordant: float | None) -> tuple[Population, str]:

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerankops.errors import InputError
+from rerankops.errors import InputError, SettingsError
 from rerankops.pipeline import quality, reading
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.corpus import GOLD, INDEX
@@ -120,10 +120,19 @@ def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None
 
 
 def read_plan(context: Context, plan: Address) -> Plan:
-    """The plan at an address. Where it runs (workspace, registry, sources, devices) is this context's own affair."""
+    """The plan at an address. Where it runs (workspace, registry, sources, devices) is this context's own affair.
+
+    Raises SettingsError when the plan was made by a version that had other settings.
+    """
     document = context.workspace.read_document(plan)
     here = context.settings.model_dump(mode="json")
-    frozen = document["settings"] | {name: here[name] for name in _OWN}
+    try:
+        there = context.with_settings(document["settings"] | {name: here[name] for name in _OWN})
+    except SettingsError as error:
+        raise SettingsError(
+            f"{plan} was made by a version of rerankops with other settings ({error}); retrain, or promote its winner "
+            "by hand (rerankops models promote)"
+        ) from error
     return Plan(
         plan,
         document["judgments"],
@@ -132,7 +141,7 @@ def read_plan(context: Context, plan: Address) -> Plan:
         document["index"],
         document["champion_version"],
         document["champion_ranker"],
-        context.with_settings(frozen),
+        there,
         document.get("gold_file"),
     )
 

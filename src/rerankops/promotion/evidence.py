@@ -144,6 +144,10 @@ class Case:
             cut[metric] = {name: values[kept] for name, values in whole.items() if values.size == self.given}
         known = [metric for metric in cut if any(not np.isnan(v).all() for v in cut[metric].values())]
         self.first: str = thresholds.metrics[0]
+        for metric in known:
+            if metric != self.first:  # what no system has a value of, as a question without relevant passages, has none
+                had = ~np.all([np.isnan(values) for values in cut[metric].values()], axis=0)
+                cut[metric] = {name: values[had] for name, values in cut[metric].items()}
         self.metrics = tuple(dict.fromkeys([self.first, *known]))
         self.values = cut
         self._found: dict[tuple[str, str, str], Difference] = {}
@@ -161,7 +165,7 @@ class Case:
         return name != self.evidence.incumbent and self.has(name) and self.has(self.evidence.incumbent)
 
     def usable(self, metric: str, *names: str) -> bool:
-        """Whether a further metric is known of these systems on all but the tolerated share of the questions."""
+        """Whether a further metric is known of these systems on all but the tolerated share of those that have it."""
         if not all(self.has(name, metric) for name in names):
             return False
         missing = np.any([np.isnan(self.values[metric][name]) for name in names], axis=0)
@@ -194,7 +198,7 @@ class Case:
         means = [_mean(self.values[difference.metric][name]) for name in (of, against)]
         return (
             f"{words.points(difference.mean)} of {difference.metric} ({words.percent(means[0])} against "
-            f"{words.percent(means[1])} of {against}, {self.n} questions; "
+            f"{words.percent(means[1])} of {against}, {self.values[difference.metric][of].size} questions; "
             f"{words.interval((difference.low, difference.high), self.asked.alpha)}, {words.p(p)})"
         )
 

@@ -88,7 +88,9 @@ def decisions(
 ) -> Iterator[PromotionDecision]:
     """The gate's decisions about a contender of that quality, run by run."""
     for run in range(runs):
-        parts, pairs = made(population, effect, np.random.default_rng([seed, run]), look.n or population.n)
+        parts, pairs = made(
+            population, effect, np.random.default_rng([seed, run]), population.n if look.n is None else look.n
+        )
         values = {
             metric: {_CONTENDER: contender, _INCUMBENT: incumbent} for metric, (contender, incumbent) in pairs.items()
         }
@@ -153,16 +155,16 @@ class Noticed:
     needed: int | None
 
 
-def noticed_losses(population: Population, thresholds: Thresholds) -> dict[str, Noticed]:
+def noticed_losses(population: Population, thresholds: Thresholds, *, refusals: bool = False) -> dict[str, Noticed]:
     """What the gate would say of each stratum of questions like these, between two systems as good and as discordant
-    as the population's. Refusals are not in it."""
+    as the population's. refusals: whether they are tested beside the strata, which takes its part of the level."""
     metric, (one, other) = next(iter(population.values.items()))
     swap = np.zeros(population.n, dtype=bool)
     for name in np.unique(population.strata):  # every second discordant question, so that neither system is better
         swap[np.flatnonzero((population.strata == name) & (one != other))[::2]] = True
     values = {metric: {_INCUMBENT: np.where(swap, one, other), _CONTENDER: np.where(swap, other, one)}}
     groups = strata.groups_of(Case(_evidence(values, population.strata, thresholds, FIRST), thresholds), _CONTENDER)
-    level = strata.level(len(groups), thresholds)
+    level = strata.level(len(groups) + (refusals and thresholds.max_unnoticed_refusal_loss is not None), thresholds)
     return {
         group.name: Noticed(int(group.differences.size), group.noticed(level), group.needed(level)) for group in groups
     }

@@ -16,6 +16,8 @@ WEIGHTS = "weights"
 """The digest's key in a record."""
 _READ = (".safetensors", ".json", ".txt", ".model")
 """Weights, configuration, vocabulary: what is read of a model's folder."""
+_EXPORTED = frozenset(("onnx", "openvino"))
+"""Folders of the same weights in other forms, which a cache may hold or lack."""
 
 
 def record(settings: EncoderSettings) -> dict[str, object]:
@@ -48,7 +50,13 @@ def fingerprint(path: str) -> str | None:
         if not isinstance(found, str):
             return None
         folder = Path(found).parent
-    files = sorted(file for file in folder.rglob("*") if file.suffix in _READ and file.is_file())
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix in _READ and not _EXPORTED & set(file.relative_to(folder).parts) and file.is_file()
+    )
+    if not any(file.suffix == _READ[0] for file in files):  # a download that has only begun
+        return None
     states = [(file, file.stat()) for file in files]
     return _digest(folder, tuple((file, state.st_size, state.st_mtime_ns) for file, state in states))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gold_looks import compared_before_looks_were_stored, gold, here, labels, look
+from gold_looks import compared_before_looks_were_stored, finished_look, gold, here, labels, look
 
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import GOLD, INDEX
@@ -45,28 +45,35 @@ def test_before_any_look_a_retraining_is_due(context: Context) -> None:
 def test_labels_that_came_or_changed_since_the_last_look_count(
     context: Context, rows: list[tuple[str, str, int]], expected: int
 ) -> None:
-    look(context, gold(context), judgments=labels(context, LABELS))
+    finished_look(context, gold(context), judgments=labels(context, LABELS))
     assert new_labels(context, rows) == expected
 
 
 def test_what_people_say_where_only_users_had_is_new(context: Context) -> None:
-    look(context, gold(context), judgments=labels(context, LABELS, "feedback"))
+    finished_look(context, gold(context), judgments=labels(context, LABELS, "feedback"))
     assert new_labels(context, LABELS) == len(LABELS)
 
 
 def test_they_count_from_the_newest_look(context: Context) -> None:
     questions = gold(context)
-    look(context, questions, "one", judgments=labels(context, LABELS[:1]))
-    look(context, questions, "two", judgments=labels(context, LABELS[:3]))
+    finished_look(context, questions, "one", judgments=labels(context, LABELS[:1]))
+    finished_look(context, questions, "two", judgments=labels(context, LABELS[:3]))
     assert new_labels(context, LABELS) == 2
+
+
+def test_a_look_that_came_to_no_results_does_not_count(context: Context) -> None:
+    questions = gold(context)
+    finished_look(context, questions, "one", judgments=labels(context, LABELS[:1]))
+    look(context, questions, "stopped", judgments=labels(context, LABELS[:3]))
+    assert new_labels(context, LABELS) == 4
 
 
 def test_a_negative_control_teaches_nothing_and_counts_for_nothing(context: Context) -> None:
     settings = context.settings.model_dump(mode="json")
     settings["training"]["shuffle_labels_seed"] = 7
     questions = gold(context)
-    look(context, questions, "one", judgments=labels(context, LABELS[:1]))
-    look(context.with_settings(settings), questions, "control", judgments=labels(context, LABELS))
+    finished_look(context, questions, "one", judgments=labels(context, LABELS[:1]))
+    finished_look(context.with_settings(settings), questions, "control", judgments=labels(context, LABELS))
     assert new_labels(context, LABELS) == 4
 
 
