@@ -70,7 +70,8 @@ def accept(
     by: Annotated[str | None, typer.Option(help="Who accepts it; without it the user of this process.")] = None,
     config: Config = None,
 ) -> None:
-    """Accept by name what the gate cannot tell about with this gold version, and decide again about that evaluation."""
+    """Accept by name what the gate cannot tell about with this gold version, decide again about that evaluation, and
+    carry the decision out as promotion.approval says."""
     from rerankops.pipeline import acceptance, context, promotion
     from rerankops.pipeline.evaluation import read_decision
 

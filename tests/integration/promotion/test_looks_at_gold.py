@@ -143,3 +143,4 @@ def test_what_the_gate_cannot_tell_about_is_accepted_by_name_and_decided_again(
     assert len(told) >= len(about)
     assert all("Ada" in words and "forty answers read" in words for words in told)
     assert len(looks(here)) == 2, "deciding again is no look"
+    assert promotion.promote(decisions[-1], context=here)["promoted"]

@@ -145,6 +145,27 @@ def test_questions_that_are_nearly_the_same_are_shown_or_held_back_together(cont
     assert {name[1:] for name in found.shown if name[0] == "a"} == {name[1:] for name in found.shown if name[0] == "b"}
 
 
+def test_questions_that_are_the_same_by_way_of_a_third_are_held_back_together(context: Context) -> None:
+    texts = {}
+    for number, what in enumerate(("trunk", "tank", "engine", "battery", "cabin", "cup", "roof", "door")):
+        texts |= {f"a{number}": f"what is the {what} volume", f"b{number}": f"{what} volume"}
+        texts |= {f"c{number}": f"how {what} volume"}
+    found = look(context, gold(context, texts))
+    assert 0 < len(found.shown) < len(texts)
+    kept = {letter: {name[1:] for name in found.shown if name[0] == letter} for letter in "abc"}
+    assert kept["a"] == kept["b"] == kept["c"]
+
+
+def test_words_for_one_thing_are_those_of_the_settings(tmp_path: Path) -> None:
+    context = here(tmp_path, reserve_share=0.0)
+    tree = context.settings.model_dump(mode="json")
+    tree["queries"]["synonyms"] = [["尊享包", "豪华套餐"]]
+    context = context.with_settings(tree)
+    look(context, gold(context, {"a": "尊享包多少钱", "b": "胎压多少"}))
+    second = look(context, gold(context, {"n": "豪华套餐多少钱", "m": "油箱容积多少"}), "two")
+    assert second.decided == {"m"}, "what was shown of 尊享包 was shown of 豪华套餐"
+
+
 def test_without_a_reserve_a_second_look_has_nothing_to_decide_on(tmp_path: Path) -> None:
     context = here(tmp_path, reserve_share=0.0)
     questions = gold(context)

@@ -371,6 +371,14 @@ def test_a_gain_in_ranking_does_not_promote_what_may_lose_accuracy() -> None:
     assert not rule(decision, "challenger: superiority").passed
 
 
+def test_questions_without_relevant_passages_are_left_out_of_ranking_metrics_alone() -> None:
+    unranked = np.arange(1000) % 50 == 0
+    ranking, order = (np.where(unranked, np.nan, values) for values in (BETTER_ORDER, ORDER))
+    decision = gate(both(changed(LONG, 25, 20), ranking, LONG, order))
+    assert decision.system == "challenger"
+    assert "980 questions" in decision.reasons[0]
+
+
 def test_a_gain_in_accuracy_promotes_alone() -> None:
     assert gate(both(changed(LONG, 60, 15), ORDER, LONG, ORDER)).system == "challenger"
 
