@@ -63,8 +63,9 @@ def test_the_command_tells_it_in_a_table_and_in_words(
 ) -> None:
     questions = gold(context)
     context.workspace.point(GOLD, questions)
-    compared_before_looks_were_stored(context, gold(context, {"a1": "只在旧的一套里的问题"}), "old")
-    look(context, questions, judgments=labels(context, [("q1", "p1", 3)]))
+    then = labels(context, [("q1", "p1", 3)])
+    compared_before_looks_were_stored(context, gold(context, {"a1": "只在旧的一套里的问题"}), "old", judgments=then)
+    look(context, questions, judgments=then)
     context.workspace.point(JUDGMENTS, labels(context, [("q1", "p1", 3), ("q2", "p1", 0)]))
     shown = " ".join(told(tmp_path, monkeypatch, capsys, "looks").split())
     assert "evaluations/one (not finished)" in shown
