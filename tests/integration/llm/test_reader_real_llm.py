@@ -85,7 +85,7 @@ def test_a_real_model_reads_and_judges_is_paid_once_and_is_missed_when_it_has_go
 
     sample = tmp_path / "sample.jsonl"
     row = {"question": "How wide?", "accepted_answers": ["120 cm"], "answer": "120 cm", "correct": True}
-    other = {**row, "answer": "twelve hundred millimetres"}
+    other = {**row, "answer": "as wide as two doors"}
     sample.write_text("\n".join(json.dumps(one) for one in (row, other)), encoding="utf-8")
     checked = judging.check_judge(sample, context=here)
     assert checked.document["n"] == 2
