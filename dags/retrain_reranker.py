@@ -2,13 +2,14 @@
 
 Freezes a plan (judgments, gold questions, index, champion, settings), builds training groups with **hard negatives
 mined by the incumbent**, trains a challenger in its own process, fits the blend of signals on development queries, and
-compares on the **frozen gold questions, end to end**: retrieval only, tuned fusion, base model, champion, challenger.
-The gate promotes only on evidence, and prefers the cheapest ranker that is as good. Whatever it says is logged to
+compares on the **frozen gold questions, end to end**: retrieval only, tuned fusion, base model, champion, challenger
+and, where one is set, a teacher that is never promoted. The gate promotes only on evidence and prefers the cheapest
+ranker that is as good; where it cannot tell, it refuses (see `rerankops gate accept`). Every decision is logged to
 MLflow with the report; a winner is registered as `challenger` and becomes `champion` by compare-and-set.
 
-- **When**: when `training.min_new_labels` judgments came or changed since the last retraining (each uses up some of the
-  gold questions; the first task skips and says how many are to go), on the first of the month at 04:00 UTC whatever
-  came, or by hand with the form.
+- **When**: when at least `training.min_new_labels` judgments came or changed since the last retraining (otherwise the
+  first task skips and says how many are missing, since every retraining is a look at the gold questions and uses some
+  of them up), on the first of the month at 04:00 UTC, or by hand with the form.
 - **Again**: the same judgments under the same settings are one retraining, which is not repeated; give *Again* a text
   of your own to ask for another. A task that is retried continues training from its last checkpoint.
 - **Approval**: with `promotion.approval: human` a person approves or rejects first (*Required Actions*), the report at
