@@ -1,12 +1,12 @@
-"""Whether an answer is right: it says an accepted answer or, where that is not certain, a language model is asked.
+"""Whether an answer is right: by rules or, where they do not call it right, by a language model.
 
-Containment (see rerankops.evaluation.normalise) is certain where it finds an accepted answer, the shortest text that
-any right answer contains, and nothing speaks against it. Where the surroundings negate, hedge or contradict it, or make
-it one end of a range or a bound the other way, the answer is wrong with that reason; where nothing is found it is wrong
-without one. It may still say the same in other words, so a judge of kind `llm` asks a model about both. A model that is
-away, does not keep to the form or cannot say gives no verdict: the question's outcome is missing, which the gate
-weighs, and never wrong. How far such a judge can be believed is measured against people (see
-rerankops.evaluation.agreement).
+Containment (see rerankops.evaluation.normalise) calls an answer right when it says an accepted answer, the shortest
+text that every right answer contains, and nothing in it speaks against that. An answer that negates, hedges or
+contradicts it, or makes it one end of a range or a bound in the other direction, is wrong with that reason; where
+nothing is found it is wrong without one. These are rules and err (docs/evaluation.md says how often). An answer may say
+the same in other words, so a judge of kind `llm` asks a model about every answer that is not called right. A model that
+is away, does not keep to the form or cannot say gives no verdict: the question's outcome is then missing, which the
+gate weighs, and never wrong. How far such a judge agrees with people is measured (see rerankops.evaluation.agreement).
 """
 
 from __future__ import annotations
