@@ -1,11 +1,12 @@
-"""When an answer says an accepted answer: `judge` tells whether, and what speaks against it.
+"""Whether an answer says an accepted answer, and what in it speaks against that: `judge`.
 
 Both are read as tokens: words, Chinese characters, and typed values (quantities with unit, sign, range and bound; dates;
-times of day), with one way to write each. An accepted answer is *found* where its tokens stand in the answer, as whole
-words. It is *right* where one place that says it asserts it: nothing negates it, it is not one end of a range, a bound in
-the other direction, a mere question or what the answer says it does not know, and the rest does not contradict it.
+times of day), each in one spelling. An accepted answer is *found* where its tokens stand in the answer as whole words.
+The answer is *right* when it asserts the accepted one in one place at least: there it is not negated, not one end of a
+range, not a bound in the other direction, not merely asked and not said to be unknown, and the rest of the answer does
+not contradict it.
 
-| module          | its one idea                                                              | library   |
+| module          | what it does                                                              | library   |
 |-----------------|---------------------------------------------------------------------------|-----------|
 | `characters`    | one way to write each character                                           | opencc    |
 | `numerals`      | numbers in words as digits                                                | cn2an, text2num |

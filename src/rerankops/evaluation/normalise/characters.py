@@ -1,4 +1,4 @@
-"""One way to write each character: width, script, accents, dashes, points and commas in numbers, what cannot be seen.
+"""One spelling for each character: width, script, accents, dashes, separators in numbers, invisible characters.
 
 Case is kept, since 4S is a shop and 4 s a time. Traditional Chinese becomes simplified (OpenCC), so 點 and 点 are one.
 """

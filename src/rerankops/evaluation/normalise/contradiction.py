@@ -1,8 +1,8 @@
 """Whether the rest of an answer contradicts what it says at one place.
 
-Two values alone are no contradiction: front and rear tyres have one each. They are when the answer leaves open which
-(4.5L或5.2L), takes one back ("no, …"), names another source for the other, says that one has replaced the other, or says
-two different things of what it names alike.
+Two values alone are no contradiction: front and rear tyres have one each. They are one when the answer leaves open
+which holds (4.5L或5.2L), takes one back ("no, …"), names another source for the other, says that one has replaced the
+other, or says both of something that it names in the same words.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Dates and times of day, however they are written: 2023年5月1日, 2023-05-01, May 1st, 2023; 下午6点45分, 6:45 pm.
 
-A date is year, month and day, each None where it is not said; an accepted date is said by one that has all of its
-parts. Where the order of day and month cannot be told (01/05/2023) both are possible. dateparser and dateutil are not
-used: they fill what is missing in from today's date, and a verdict must not depend on the day it is given.
+A date is year, month and day, each None where it is not said. An accepted date is matched by a date that has all of its
+parts. Where the order of day and month is ambiguous (01/05/2023) both are possible. dateparser and dateutil are not
+used: they complete a partial date from today's, and a verdict must not depend on when it is given.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Quantities that stand in several pieces put together: units said once, 1小时30分钟, ranges, bounds."""
+"""Joins quantities that are written in several pieces: units said once, 1小时30分钟, ranges, bounds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Numbers in words written as digits, where they count something: 两万五 is 25000, three quarters 3⁄4, 三五分钟 3~5分钟.
+"""Number words as digits, where they count something: 两万五 is 25000, three quarters 3⁄4, 三五分钟 3~5分钟.
 
-cn2an values Chinese numerals and text2num English ones. What is ours is knowing when a numeral counts (一般, 十分重要 and
-"one of them" count nothing), and what neither knows: fractions, shares, halves, two neighbouring digits for "about".
+cn2an reads Chinese numerals and text2num English ones. This module adds when a numeral counts (一般, 十分重要 and "one of
+them" count nothing) and what neither library reads: fractions, shares, halves, two neighbouring digits for "about".
 """
 
 from __future__ import annotations

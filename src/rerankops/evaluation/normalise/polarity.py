@@ -1,7 +1,7 @@
-"""Whether the words around a place take back what stands there: negated, only asked, or said not to be known.
+"""Whether the words around a place take back what stands there: negated, only asked, or said to be unknown.
 
-A negation reaches as far as what it governs: to the end of its clause at most, not across 的, a contrast or a second
-verb; a figure only when nothing but a light verb stands between (不是4.5L, not in 1875). Two negations cancel.
+A negation reaches at most to the end of its clause. It does not reach across 的, a contrast or a second verb, and
+reaches a figure only when nothing but a light verb stands between (不是4.5L, not in 1875). Two negations cancel.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where Chinese words end: 王安 is not in 王安石, nor 人民 in 人民币, but 电池 is in 动力电池.
 
-A segmenter (jieba's dictionary) tells the words; it is trusted as far as it goes. In a longer word the head comes last,
-so the end of a word may be what was asked for where it is a word itself, and its beginning may not, unless what follows
-only says what sort of thing or place it is. People's names have no such parts.
+Words come from a segmenter (jieba's dictionary). In a Chinese compound the head comes last. So an accepted answer may be
+the end of a longer word, where that end is a word itself. It may be the beginning only where what follows merely says
+what kind of thing or place it is. Names of people have no such parts.
 """
 
 from __future__ import annotations

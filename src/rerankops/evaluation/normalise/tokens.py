@@ -1,7 +1,7 @@
 """A text as tokens: words, Chinese characters, quantities, dates, times of day and codes, each with its place.
 
-A quantity has a value or two ends, its unit's meanings, and a bound (at least, at most). What stands in several pieces
-is put together here: 2.3~2.5bar, 1小时30分钟, 不超过120km/h, 机油容量（L）：4.5.
+A quantity has a value or two ends, its unit's meanings, and a bound (at least, at most). Values written in several
+pieces are joined here: 2.3~2.5bar, 1小时30分钟, 不超过120km/h, 机油容量（L）：4.5.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Units: how they are spelled, and by how much they differ.
+"""Units: how they are spelled, and how they convert.
 
-The table has spellings alone; factors, offsets and which units measure the same come from pint. A spelling may have
+The table has only spellings; factors, offsets and dimensions come from pint. A spelling may have
 several meanings (度 is a degree or a kilowatt-hour, 寸 an inch or a Chinese inch): all are compared.
 """
 

@@ -1,6 +1,6 @@
-"""Words that are spelled in several ways: 挡 and 档, colour and color; and ways to say that something is not so.
+"""One spelling for words that have several (挡 and 档, colour and color), and one for each way to negate.
 
-无需, 不必 and 不用 say 不需要; 禁止, 请勿 and 不能 say 不可以; unsupported says not supported: written as one, an accepted
+无需, 不必 and 不用 become 不需要; 禁止, 请勿 and 不能 become 不可以; unsupported becomes not supported. So an accepted
 "无需更换" is found in "不用更换", and a negation is always a token of its own.
 """
 
