@@ -1,19 +1,19 @@
-"""How probable it is that what a reader by rules would say answers the question: three signs and a logistic regression.
+"""How likely the rule-based reader's answer is to answer the question: a logistic regression on three signs.
 
-The signs look at the answering sentence, its passage's heading and the question, never at ranks or scores, so that a
-ranker cannot make a reader surer by where it puts a passage:
+The signs see the answering sentence, its passage's heading and the question, never ranks or scores, so that a ranker
+cannot make the reader more confident merely by moving a passage up:
 
-- told: the share of what was asked that the sentence or the heading holds;
+- told: the weighted share of the question's terms that the sentence or the heading holds;
 - about: the share of the heading's terms that the question holds: another car's heading names another car;
-- lacking: the share of the question's years, numbers and models that neither heading nor passage has.
+- lacking: the share of the question's years, numbers and models that neither title nor passage has.
 
-The heading is the passage's title. A title that shares no term with its own passage or with the question, such as a
-file's name, and one that is empty, say nothing: the first sentence stands in for it, with weights of its own.
+The heading is the passage's title. An empty title, or one that shares no term with its passage or the question, such as
+a file name, says nothing: the passage's first sentence takes its place, with weights of its own.
 
 The weights are fitted by `benchmarks/refusals.py --fit` on training questions of two public sets, one Chinese and one
-English, with and without the passages that answer them, each set and either kind counting the same. A probability is
-one among as many answerable as unanswerable questions. benchmarks/results/refusals.md says how well it tells them
-apart, also on questions of other sets than it was fitted on.
+English, with and without the passages that answer them; both sets and both kinds count the same. The probability
+therefore assumes as many answerable as unanswerable questions. benchmarks/results/refusals.md says how well it
+separates them, also on a set that it was not fitted on.
 """
 
 from __future__ import annotations

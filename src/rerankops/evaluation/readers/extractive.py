@@ -8,8 +8,9 @@ How it reads. Passages are split into sentences. A question term (a word, or two
 weighs more the fewer of the sentences it stands in. A sentence scores the weighted share of question terms that it
 holds; terms that only the passage's title or the rest of the passage holds count in part. A question for a number or a
 date prefers sentences that state one of the kind asked. The best sentence is the answer, cut to its densest window when
-it is too long and continued with its neighbours while they fit. It refuses where that sentence answers the question
-with a probability under `refuse_below`, its rank left out: how deep the evidence lay is no reason to refuse.
+it is too long and continued with its neighbours while they fit. It refuses where the probability that
+this sentence answers the question is below `refuse_below` (readers.answerability). That probability does not depend on
+the rank: evidence further down is no reason to refuse.
 """
 
 from __future__ import annotations
