@@ -1,4 +1,4 @@
-"""Gold questions about passages that left the corpus: nothing can rank what is not there, so it is not asked for."""
+"""Gold questions about passages that left the corpus: no system can rank these passages, so none is asked to."""
 
 from __future__ import annotations
 

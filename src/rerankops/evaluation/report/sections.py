@@ -154,7 +154,7 @@ def pair(interval: Sequence[float] | None) -> Pair | None:
 
 
 def levels(systems: Sequence[Row], metric: str, highlighted: str | None) -> tuple[Scale, list[Level]]:
-    """Every system's primary metric on one scale."""
+    """One metric of every system on one scale."""
     found = [(row, known(row.get(metric)), _interval(row, metric)) for row in systems]
     values = [end for _, value, interval in found for end in (value, *(interval or ()))]
     scale = covering(values, unit="share", within=(0.0, 1.0))
