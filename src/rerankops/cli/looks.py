@@ -1,4 +1,4 @@
-"""What was looked at with the gold questions in force, and what is left of them."""
+"""The looks at the gold questions in force, and what is left of their budget."""
 
 from __future__ import annotations
 

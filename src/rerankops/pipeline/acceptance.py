@@ -1,8 +1,8 @@
-"""What the gate cannot tell about, accepted by a person: a stratum (or "small strata", "refusals") by its name.
+"""Acceptances: a person accepts by name what the gate cannot tell about, a stratum, "small strata" or "refusals".
 
-An acceptance holds for the gold version that it was given for, whoever the contender is: it says that a loss in these
-few questions may go unnoticed there, and another version has other questions. It makes a new decision of the same
-evaluation, in whose words and rules it stands; it never lets pass what is shown to be worse.
+An acceptance says that a loss in these few questions may go unnoticed. It holds for one gold version, whoever the
+contender is; another version has other questions. It leads to a new decision about the same evaluation, which quotes
+it. It never lets pass what is shown to be worse.
 """
 
 from __future__ import annotations

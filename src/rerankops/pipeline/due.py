@@ -1,4 +1,4 @@
-"""Whether the judgments that came are worth a retraining: each one is a look at gold, and gold is what it uses up."""
+"""Whether enough judgments came for a retraining, since each retraining is a look at gold and uses some of it up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gold questions in force were looked at for, what is left of them, and what new ones would buy."""
+"""The budget of the gold questions in force: what looks spent, what is left, and what new questions would buy."""
 
 from __future__ import annotations
 

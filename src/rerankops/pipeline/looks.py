@@ -1,15 +1,15 @@
 """Looks at gold: what each evaluation used up of its questions, recorded before anybody can read its results.
 
 A look is a document `{evaluation, plan, gold, at, alpha, level, questions}` under the reference `looks/000001`,
-`looks/000002`, …, which is claimed once for all. So looks stand in one order, those of two retrainings at once too, and
-what one costs follows from those before it. It is priced when it is made and never again: neither another
+`looks/000002`, …, which is claimed once. So looks stand in one order, also those of two retrainings at once, and the
+price of a look follows from those before it. It is set when the look is recorded and stays: neither another
 `promotion.alpha` nor another version of the gold questions changes what was spent. An evaluation is one look, however
-often it is begun, and one that is killed after its look was recorded finds it when it is tried again.
+often it is started; one that was killed after its look was recorded finds that look when it is retried.
 
 `questions` has a row for each gold question of that moment: question_id, text, `decided` (the decision rests on it) and
 `shown` (the report shows its results, so no later decision rests on it). A question is the same as an earlier one when
-its id is the same or its text nearly so; what its answers or passages are makes no difference. Whether that is so of a
-text that an earlier gold set held word for word is settled by that, so that questions may be numbered anew.
+its id is the same or its text nearly so, whatever its answers or passages are. A text that an earlier gold set had word
+for word is compared by its text alone, so that questions may be renumbered.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How much of what a ranker gets right may be memory: gold questions that a training query asks in other words.
 
-What equals or nearly equals a gold question is not trained on (queries.near_duplicates). What only asks for the same
-in other words is, as it is what users ask; it is counted, and the ladder tells accuracy with and without it.
+Queries that are found to be near-duplicates of a gold question are not trained on (queries.near_duplicates). Those that
+ask the same in other words are, because users ask them. The gold questions that they are close to are counted, and the
+ladder shows accuracy with and without these.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A ranker on its own signals: the same candidates, seen by the encoder and the BM25 that it was fitted with.
 
-The candidates of a comparison are frozen and the same for all; what a ranker knows of each is its own affair. Weights
-fitted on one encoder's cosines say nothing about another's. So where the record in a ranker's folder differs from the
-settings, its signals are made anew:
+The candidates of a comparison are frozen and the same for all rankers; their signals are not. Weights fitted on one
+encoder's cosines mean nothing on another's. So where the record in a ranker's folder differs from the settings, its
+signals are made anew:
 
 | signal            | made with                                                                                  |
 |-------------------|--------------------------------------------------------------------------------------------|
@@ -11,7 +11,7 @@ settings, its signals are made anew:
 | `reciprocal_rank` | alone in a blend it is the order of the candidates, the same for all; blended with others   |
 |                   | it cannot be made on the candidates of another retrieval                                   |
 
-What cannot be made refuses the comparison, in words.
+When a signal cannot be made, the comparison is refused and the error says why.
 """
 
 from __future__ import annotations
