@@ -1,7 +1,7 @@
 """What one gold set may cost over its life, and what each look at it may spend. Pure.
 
 `promotion.alpha` is the chance that any ranker that is no better is ever promoted on the same gold questions. A look
-is a comparison whose outcome somebody learns. Each look is made at a level of its own, half of what is left: alpha/2,
+is an evaluation whose outcome somebody learns. Each look is made at a level of its own, half of what is left: alpha/2,
 alpha/4, alpha/8 …
 
 **Why half.** Later contenders may be chosen in the light of earlier outcomes, so the looks form a tree that branches
@@ -9,12 +9,12 @@ at every outcome. A look at a contender that is no better can promote it falsely
 one branch to go on with; one at a better contender cannot, and has two. When a look spends the share s of what is left,
 the chances of all false promotions in the tree add up to at most v with v = s + (1 - s) v for the first kind and
 v = 2 (1 - s) v for the second; both hold with v = 1 when s = 1/2. The sum over the tree is then at most alpha whatever
-the analyst does, as long as nothing but yes or no is learnt of the questions that a decision rests on (the union bound
-over transcripts: Blum and Hardt, "The Ladder", 2015, sec. 3; Dwork et al., "The reusable holdout", 2015). A share of
-one quarter would hold only while every answer is no.
+the analyst does, as long as nothing but yes or no is learnt about the questions that a decision rests on (the union
+bound over transcripts: Blum and Hardt, "The Ladder", 2015, sec. 3; Dwork et al., "The reusable holdout", 2015). A share
+of one quarter would hold only while every answer is no.
 
-**The reserve** is what makes that so: questions whose own results no report shows. The other ones are shown, and are
-counted as seen from then on.
+**The reserve** keeps that condition: its questions' own results are shown by no report. The other questions are shown,
+and no later decision rests on them.
 """
 
 from __future__ import annotations

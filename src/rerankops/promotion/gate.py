@@ -1,4 +1,4 @@
-"""The gate: does the evidence justify another ranker in production? Pure, and closed unless every rule says open.
+"""The gate: does the evidence justify another ranker in production? Pure, and it refuses unless every rule passes.
 
 Rules about the evidence itself; one that fails refuses everybody:
 
@@ -48,22 +48,22 @@ would have noticed four times in five, with the stratum's questions and with the
 systems differ (`strata.churn`, the only thing that strata estimate together: shrinking the differences themselves, or
 pooling the variance in the test, notices little more at equal error and breaks the first promise where strata differ;
 see benchmarks/results/strata_tests.md). Three verdicts:
-- "worse": refused;
+- "shown to be worse": refused;
 - "passed": not shown to be worse, and a loss of `max_unnoticed_stratum_loss` would have been noticed;
 - "cannot tell about NAME": not shown to be worse, but such a loss could have gone unnoticed. Not promoted, with how
   many more questions it takes, until a person accepts it by name; the acceptance stands in the decision.
-Strata below `min_stratum_questions` are put together and tested as one, "small strata".
+Strata below `min_stratum_questions` are pooled and tested as one, "small strata".
 
 **One gold set, many looks.** `alpha` is the chance that any ranker that is no better is ever promoted on the same gold
-questions. Each look has a level of its own, half of what is left, stored with it and never priced again; an earlier
-look counts by the share of today's questions that it rested on too (`promotion.budget`, with the reason for the half).
+questions. Each look has a level of its own, half of what is left, which is stored with it and stays; an earlier look
+counts by the share of today's questions that it rested on too (`promotion.budget` says why half).
 Later contenders may have been fitted to published results, so a decision rests on questions that no report has shown:
 all of them at the first look, later the reserve and what is new. When the level falls below `min_level` the budget is
 spent, and the rule says how many new questions buy which level and which gain that notices.
 
 **Cannot tell.** A contender whose interval reaches from no gain to `smallest_effect` or more is neither shown to be
 better nor shown not to be. When nothing but that, or strata that the gate cannot tell about, stands in the way, the
-outcome is "cannot tell with this gold set", and the reasons say how many questions would tell.
+outcome is "cannot tell with this gold set": nobody is promoted, and the reasons say how many questions would tell.
 
 **The cheapest that is as good.** Contenders come cheapest first. A dearer one that passes is preferred to a cheaper
 one that passes only when it is worth its latency: better in one of the ways above, at `alpha`, and by more than

@@ -1,6 +1,6 @@
 """The gate's rules about parts of the questions: a loss in a stratum, or in the refusals of a reader that can refuse.
 
-One family of tests of "nothing is lost here", see gate.py; the pure arithmetic is evaluation.significance's.
+One family of tests of the hypothesis "nothing is lost here", see gate.py. The arithmetic is in evaluation.significance.
 """
 
 from __future__ import annotations
