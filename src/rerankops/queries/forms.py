@@ -1,4 +1,4 @@
-"""What a question asks for, and about what: the form in which two wordings of one question are equal.
+"""What a question asks for and what it is about, in a form that is equal for two wordings of one question.
 
 A form leaves out script, width, politeness, function words, inflection and word order, and keeps what is asked for
 (`asks`) apart from what it is asked about (`words`). Words are those of jieba's dictionary (rjieba) for Chinese and

@@ -4,7 +4,7 @@ A word is taken for misspelt only when the dictionary lacks it and it is a hundr
 for, after the noisy channel of Kernighan, Church and Gale ("A spelling correction program based on a noisy channel
 model", 1990): two words that both exist, Niger and Nigeria, are two words. Chinese is typed by its sound, so a wrong
 character sounds like the right one, or nearly (zh and z, in and ing: fuzzy sounds, as input methods call them); it is
-mended where what was typed is no word, or a hundred times rarer. Numerals and words that tell questions apart never
+corrected where what was typed is no word, or a hundred times rarer. Numerals and words that tell questions apart never
 are: 四 and 十, 左 and 座.
 """
 

@@ -1,8 +1,8 @@
-"""Which questions ask the same: found by equal keys, so that the time grows with the number of questions.
+"""Which questions ask the same. They are found by equal keys, so that time grows about linearly with their number.
 
-Two questions are near-duplicates when they ask for the same thing about the same words (`queries.forms`), when one has
-besides only words that tell next to nothing, or when a misspelt word of one is a word of the other. A word without
-counterpart that tells something, another question word, and swapped roles keep questions apart.
+Two questions are near-duplicates when they ask for the same thing about the same words (`queries.forms`). One of them
+may have further words that carry little information, and a misspelt word of one counts as a word of the other. An
+informative word without counterpart, another question word, and swapped roles keep questions apart.
 
 Each question is looked up under a handful of keys, as in the deletion neighbourhoods of Bocek, Hunt and Stiller ("Fast
 similarity search in large dictionaries", 2007): its words, and its words less each set that may be missing.

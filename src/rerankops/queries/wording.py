@@ -1,8 +1,8 @@
-"""What of a question's wording is not its subject, in Chinese and English: question words, politeness, function words.
+"""The words of a question that are not its subject, in Chinese and English: question words, politeness, function words.
 
-Tables alone; `queries.forms` reads questions with them. They list closed classes of words (interrogatives, particles,
-pronouns, auxiliaries, articles, prepositions, classifiers), which grammars enumerate; what a team calls its parts is
-open and stands in the settings (`queries.synonyms`).
+Only tables; `queries.forms` reads questions with them. They list closed word classes (interrogatives, particles,
+pronouns, auxiliaries, articles, prepositions, classifiers), which grammars enumerate. What a team calls its parts is an
+open class and stands in the settings (`queries.synonyms`).
 """
 
 from __future__ import annotations
