@@ -1,5 +1,5 @@
-"""Which encoder it was: what changes vectors, and a digest of the files, so that a name that came to stand for other
-weights is noticed."""
+"""Which encoder made some vectors: the settings that change them, and a digest of the model's files, which shows when a
+name has come to stand for other weights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Numbers that are none: a nan or an infinity would be sorted somewhere and said nothing about, so each is an error.
+"""Nan and infinity are errors: sorted among scores, they would end up at some rank without anybody noticing.
 
-Looked for where numbers come into being: where logits leave the cross-encoder, where signals are made, where they and
-the labels' weights enter a blend, where a blend is fitted or loaded, where a training step has its loss.
+Numbers are checked where they arise: where logits leave the cross-encoder, where signals are made, where signals and
+label weights enter a blend, where a blend is fitted or loaded, and where a training step has its loss.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A cross-encoder that reads each pair once, whichever lists it stands in.
+"""A cross-encoder that reads each pair once, however many lists the pair is in.
 
-The questions that a reader should refuse are gold questions whose answer was taken out: most of what is left of their
-candidates was read before, and reading is what a comparison takes its time for.
+The questions that a reader should refuse are gold questions without their answers. Most of their remaining candidates
+were read before, and reading is what takes most time in a comparison.
 """
 
 from __future__ import annotations
