@@ -1,10 +1,9 @@
-"""An analyst who is never better, and who uses everything that is published about a gold set, look after look.
+"""An analyst whose contenders are never better, and who uses everything that is published about a gold set.
 
-What another ranker changes is, question by question, either taken from a second real system's outcome or left as the
-champion has it; a contender is a set of questions that it changes. Which of the two systems is the champion is drawn a
-question, so that no contender is better, whatever it changes, but by luck on these very questions. At each look the
-analyst sends two contenders in: one that changes a block of questions never changed before, to learn how that comes
-out, and one made of all that came out well.
+A contender is a set of questions that it changes: on these it has the outcome of a second real system, on all others
+that of the champion. Which of the two systems is the champion is drawn for each question, so a contender is better only
+by luck on these very questions. At each look the analyst submits two contenders: one changes a block of questions that
+were never changed before, to learn how that comes out, and one combines all changes that came out well.
 - **before**: reports show every question. From the second look on the analyst changes what is won by it and nothing
   else.
 - **verdicts**: reports show a share of the questions, from the second look on the decision rests on the others, and

@@ -1,4 +1,4 @@
-"""Near-duplicates of gold: how often they are right, how fast and how large they are, against shared bigrams.
+"""Near-duplicates of gold: error rates, time and memory, against the former comparison by shared bigrams.
 
     python benchmarks/duplicates.py --data FOLDER [--cases FILE …] [--sizes N …] [--part speed|errors|all]
 

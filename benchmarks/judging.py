@@ -3,9 +3,9 @@
     python benchmarks/judging.py CASES.jsonl [--before VERDICTS.json] [-v]
     python benchmarks/judging.py --evaluations FOLDER --gold GOLD.parquet [--sample SAMPLE.jsonl]
 
-CASES.jsonl has a line an answer: kind, accepted (a list), answer, right (what a person says). Printed are the share
+CASES.jsonl has one answer a line: kind, accepted (a list), answer, right (what a person says). Printed are the share
 called as a person would, by kind, wrong answers called right (false yes), right ones called wrong (false no), and the
-milliseconds an answer takes when libraries are loaded and nothing is remembered. --before: verdicts of another version,
+milliseconds an answer takes with libraries loaded and empty caches. --before: verdicts of another version,
 a list of true and false in the file's order (--write FILE makes one), to be shown beside these.
 
 FOLDER holds SYSTEM.parquet (records.QuestionOutcome) as an evaluation stores them. Listed is how many of their verdicts

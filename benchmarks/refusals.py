@@ -1,4 +1,4 @@
-"""Does the reader by rules refuse what the passages do not answer, and what does that cost on what they do answer?
+"""How often does the rule-based reader refuse unanswerable questions, and what does that cost on answerable ones?
 
     python benchmarks/refusals.py --data FOLDER [--fit] [--output FOLDER]
 

@@ -1,12 +1,13 @@
-"""Which test notices a loss in one stratum best, at the same chance of refusing a ranker that is as good everywhere?
+"""Which test notices a loss in one stratum best while it rarely refuses a ranker that is as good everywhere?
 
     python benchmarks/strata_tests.py [--runs 20000]
 
-Right-or-wrong outcomes are drawn a stratum; a share of the questions falls to either side alike. "equal": any stratum
-of an equal ranker is called worse, to be at most .10. "noticed": the stratum that loses ten points is called so when
-the others gain three. Compared: Holm's correction over exact and mid-p McNemar tests; Šidák's over z-tests whose
-variance is the stratum's own, pooled, or drawn towards the pooled one (empirical Bayes); and differences shrunk by
-DerSimonian and Laird's estimate of their spread, with a critical value that makes "equal" .10 in each very case.
+Right-or-wrong outcomes are drawn for each stratum; on a share of the questions one ranker alone is right, either as
+often. "equal": how often any stratum of an equal ranker is called worse, which is to be at most .10. "noticed": how
+often a stratum that loses ten points is called worse while the others gain three. Compared: Holm's correction over
+exact and mid-p McNemar tests; Šidák's over z-tests whose variance is the stratum's own, pooled, or drawn towards the
+pooled one (empirical Bayes); and differences shrunk by DerSimonian and Laird's estimate of their spread, with a
+critical value that makes "equal" .10 in each case.
 Results go to benchmarks/results/strata_tests.md.
 """
 
