@@ -1,4 +1,4 @@
-"""Two real comparisons on the same gold questions: what each looks at, spends, and lets people see."""
+"""Two real evaluations on the same gold questions: what each looks at, spends and shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gold questions whose passages left the corpus are not asked for what nobody can rank."""
+"""Gold questions whose passages left the corpus have no ranking metrics, since no system can rank these passages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many labels came since gold was last looked at."""
+"""How many labels came since the last look at gold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of the gold questions in force: what was spent, what is left, what new ones would buy."""
+"""The budget of the gold questions in force: what was spent, what is left, what new questions would buy."""
 
 from __future__ import annotations
 
