@@ -173,7 +173,7 @@ def labelled(files: Sequence[Path]) -> list[tuple[str, str, bool]]:
 
 
 def real_pairs(folder: Path, seed: int = 3) -> dict[str, list[tuple[str, str]]]:
-    """Pairs of questions of one passage, with and without an answer in common."""
+    """Pairs of questions that share a passage, and whether they share an answer."""
     import gzip
 
     rows = []

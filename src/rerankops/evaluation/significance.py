@@ -267,8 +267,11 @@ def noticeable_loss(n: int, *, churn: float, level: float, power: float) -> floa
 
 
 def questions_noticing(loss: float, *, churn: float, level: float, power: float, most: int = 1_000_000) -> int | None:
-    """The fewest questions, but for the teeth of a discrete test, of which `power_of_loss` is `power`; None: more than
-    `most`."""
+    """The number of questions from which `power_of_loss` reaches `power`; None when it takes more than `most`.
+
+    Found by bisection. The power of a discrete test is not monotonic in the number of questions, so a slightly smaller
+    number may reach it too.
+    """
 
     def enough(n: int) -> bool:
         return power_of_loss(loss, n=n, churn=churn, level=level) >= power

@@ -108,7 +108,10 @@ def likeness(words: frozenset[str], more: frozenset[str]) -> float:
 
 
 class Readings:
-    """Reads texts, and what may be misspelt in them mended by the words of all; remembers the last few."""
+    """Parses texts into forms and corrects likely misspellings, with the words of all texts as the dictionary.
+
+    Keeps the most recent results in a cache.
+    """
 
     def __init__(self, texts: Sequence[str | None], synonyms: Iterable[Sequence[str]] | None = None) -> None:
         self._reader = reader(synonyms)

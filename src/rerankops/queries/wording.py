@@ -24,7 +24,7 @@ UNITS = {
     "千帕": "kpa", "kpa": "kpa", "兆帕": "mpa", "bar": "bar", "巴": "bar", "psi": "psi", "转": "rpm", "迈": "kmh",
     "平米": "m2", "平方米": "m2", "平方公里": "km2", "万": "10k",
 }  # fmt: skip
-"""What a quantity is asked in; spellings of one unit have one name."""
+"""Spelling of a unit to the unit's name: 公里 and km are both km."""
 DIMENSIONS = {"高": "高度", "长": "长度", "宽": "宽度", "深": "深度", "重": "重量", "远": "距离", "快": "速度",
               "厚": "厚度", "大": "大小", "粗": "粗细"}  # fmt: skip
 """多高 asks for a 高度. 多大 fits every quantity and is left open when one is named."""

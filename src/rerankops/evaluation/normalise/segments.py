@@ -101,7 +101,7 @@ def _is_name(text: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def tagged(text: str) -> tuple[tuple[str, str], ...]:
-    """Words and their parts of speech as jieba names them (v is a verb, n a noun)."""
+    """(word, part of speech) pairs in order, with jieba's tags: v is a verb, n a noun."""
     return tuple((word, tag) for word, tag in jieba().tag(text))
 
 

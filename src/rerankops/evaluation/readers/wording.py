@@ -59,8 +59,11 @@ def identifiers(plain: str) -> set[str]:
 
 
 def weights(terms: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
-    """Rarer terms weigh more: log(1 + (N - n + 0.5) / (n + 0.5)), n of N plain texts hold the term, twice that for a
-    word between spaces. They sum to 1."""
+    """Inverse document frequency of each term, scaled so that all weights sum to 1.
+
+    The weight is log(1 + (N - n + 0.5) / (n + 0.5)), where n of the N texts contain the term (BM25's form). A word that
+    is written between spaces weighs twice as much.
+    """
     total = len(texts)
     raw = {}
     for term in terms:
