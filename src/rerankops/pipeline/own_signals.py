@@ -97,8 +97,8 @@ def _own_encoder(context: Context, ranker: Ranker, who: str) -> EncoderSettings 
         raise InputError(f"{who} does not say which encoder its signals were made with; retrain it, or {_OTHERWISE}")
     if identity.WEIGHTS not in said:
         log.warning(
-            "%s does not say which files its encoder had: it was made before that was kept. What %s stands for now is "
-            "taken for it",
+            "%s has no digest of its encoder's files, because an earlier version of rerankops made it; the encoder is "
+            "taken to be what %s names now",
             who,
             said["model"],
         )

@@ -14,12 +14,11 @@ from rerankops.evaluation.normalise import contains, judge, mentions
 CASES = Path(__file__).parents[2] / "cases"
 
 
-@pytest.mark.parametrize(("name", "believed"), [("development", 0), ("held-out", 1)])
-def test_answers_are_judged_as_a_person_would_and_no_wrong_one_is_called_right(name: str, believed: int) -> None:
-    """believed: wrong answers called right; the one of the held-out half is told in docs/evaluation.md."""
+@pytest.mark.parametrize("name", ["development", "held-out"])
+def test_answers_are_judged_as_a_person_would_and_no_wrong_one_is_called_right(name: str) -> None:
     rows = [json.loads(line) for line in (CASES / f"answers-{name}.jsonl").read_text(encoding="utf-8").splitlines()]
     said = [contains(row["answer"], row["accepted"]) for row in rows]
-    assert len([row for row, right in zip(rows, said, strict=True) if right and not row["right"]]) <= believed
+    assert [row for row, right in zip(rows, said, strict=True) if right and not row["right"]] == []
     assert sum(right == row["right"] for row, right in zip(rows, said, strict=True)) >= 0.95 * len(rows)
 
 

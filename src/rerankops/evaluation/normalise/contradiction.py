@@ -26,7 +26,7 @@ _TAKEN_BACK = re.compile(
     re.IGNORECASE,
 )
 _OTHER_SOURCE = re.compile(
-    r"[也还]有(?:资料|人|说法|文献|报道|记载|版本)|另有(?:资料|人|说法|文献)|另一[种份个本](?:说法|资料|来源|文献|手册|版本)|有人[说认]|有的(?:资料|地方|手册)|其他资料"
+    r"[也还]有(?:资料|人|说法|文献|报道|记载|版本)|另有(?:资料|人|说法|文献)|另一[种份个本](?:说法|资料|来源|文献|手册|版本)|另一(?:处|页|段|节|章)|有人[说认]|有的(?:资料|地方|手册)|其他资料"
     r"|\b(?:(?:other|another|some) (?:sources?|manuals?|documents?|reports?|pages?)|some say|others (?:say|claim)|elsewhere|according to another)\b",
     re.IGNORECASE,
 )
