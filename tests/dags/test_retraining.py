@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gold_looks import gold, labels, look
+from gold_looks import finished_look, gold, labels
 
 from rerankops.pipeline import context as contexts
 from rerankops.pipeline import training
@@ -24,7 +24,7 @@ def here(airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cont
     """A workspace that has looked at gold once, with 20 labels; six more came since and one was changed."""
     monkeypatch.setenv("RERANKOPS__WORKSPACE__ROOT", str(tmp_path / "workspace"))
     context = contexts.load()
-    look(context, gold(context), judgments=labels(context, EARLIER))
+    finished_look(context, gold(context), judgments=labels(context, EARLIER))
     later = [*EARLIER[1:], ("q0", "p1", 1), *((f"n{number}", "p1", 2) for number in range(6))]
     context.workspace.point(JUDGMENTS, labels(context, later))
     return context

@@ -73,6 +73,7 @@ def accept(
     """Accept by name what the gate cannot tell about with this gold version, decide again about that evaluation, and
     carry the decision out as promotion.approval says."""
     from rerankops.pipeline import acceptance, context, promotion
+    from rerankops.pipeline.approval import GATE, PERSON, who_decides
     from rerankops.pipeline.evaluation import read_decision
 
     here = context.load(config)
@@ -81,11 +82,11 @@ def accept(
     console.print(f"[bold]{decided.outcome}[/]{f': {decided.system}' if decided.system else ''}")
     for told in decided.reasons:
         console.print(f"  · {told}", soft_wrap=True)
-    if decided.promote:
-        done = promotion.register(decision, context=here)
-        if here.settings.promotion.approval == "none":
-            promotion.promote(decision, context=here)
-            console.print(f"Version {done['version']} is champion.")
-        else:
-            told = f"rerankops models promote {done['version']} --reason …"
-            console.print(f"Version {done['version']} is challenger; promotion.approval asks a person: {told}")
+    registered = promotion.register(decision, context=here)
+    decides = who_decides(registered, context=here)
+    if decides == GATE:
+        promotion.promote(decision, context=here)
+        console.print(f"Version {registered['version']} is champion.")
+    elif decides == PERSON:
+        told = f"rerankops models promote {registered['version']} --reason …"
+        console.print(f"Version {registered['version']} is challenger; promotion.approval asks a person: {told}")

@@ -68,15 +68,15 @@ def print_decision(document: dict[str, Any], promotion: dict[str, Any]) -> None:
 
 
 def print_ladder(document: dict[str, Any]) -> None:
-    """The ladder as a table: accuracy with its interval, strata, ranking metrics, and the share of questions without an
-    answer that the reader refuses, where it can."""
+    """The ladder as a table: accuracy with its interval and by stratum, two ranking metrics, and the share of questions
+    without an answer that the reader refuses, where it can. The report has every metric; these fit a terminal."""
     rows = document["systems"]
     strata = sorted({name for row in rows for name in row["strata"]})
     table = Table(title=f"The ladder, {rows[0]['n']} gold questions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("system", no_wrap=True)
     shown = strata if len(strata) > 1 else []
     refusing = ["refused"] if any(row["refusals"] for row in rows) else []
-    for name in ("accuracy", "95 %", *shown, *refusing, "MRR@10", "NDCG@10", "Hit@1", "Hit@6", "ms"):
+    for name in ("accuracy", "95 %", *shown, *refusing, "NDCG@10", "Hit@1", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         interval = row["accuracy_interval"]
@@ -86,7 +86,7 @@ def print_ladder(document: dict[str, Any]) -> None:
             f"{_share(interval[0])}–{_share(interval[1])}" if interval else "–",
             *(_share(row["strata"].get(name, {}).get("accuracy")) for name in shown),
             *(_share((row["refusals"] or {}).get("share")) for _ in refusing),
-            *(_share(row[name], 3, 1) for name in ("mrr@10", "ndcg@10", "hit@1", "hit@6")),
+            *(_share(row[name], 3, 1) for name in ("ndcg@10", "hit@1")),
             f"{row['milliseconds_per_query']:.1f}",
         )
     console.print(table)

@@ -20,6 +20,8 @@ from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.gold import DRAFTS, answer_addresses, gold_status, judged_texts
 from rerankops.pipeline.gold_sets import SETS, checked_name, entries, find, versions
 from rerankops.pipeline.judgments import JUDGMENTS, withhold
+from rerankops.promotion import budget
+from rerankops.promotion.strata import level as strata_level
 from rerankops.queries.normalise import identify
 from rerankops.queries.sources import json_lines, read_gold
 from rerankops.records import GoldDraft, GoldEntry, GoldQuestion, Judgment
@@ -149,8 +151,8 @@ def reach(context: Context, address: Address) -> list[Reach]:
     sizes = dict(sorted(asked.group_by("stratum").len().iter_rows()))
     large = sum(size >= gate.min_stratum_questions for size in sizes.values())
     refusals = gate.max_unnoticed_refusal_loss is not None and may_refuse(context.settings.reader)
-    tested = max(1, large + (large < len(sizes)) + refusals)
-    allowed, level = gate.max_unnoticed_stratum_loss, gate.stratum_alpha / tested
+    tested = large + (large < len(sizes)) + refusals
+    allowed, level = gate.max_unnoticed_stratum_loss, strata_level(tested, gate)
     assumed = {"churn": gold.discordance, "level": level, "power": gold.power}
     enough = significance.questions_noticing(allowed, **assumed) if allowed else None
     strata = [
@@ -165,7 +167,7 @@ def reach(context: Context, address: Address) -> list[Reach]:
         for stratum, size in sizes.items()
     ]
     share = gate.first_metric_share if len(gate.metrics) > 1 else 1.0
-    first = {"discordance": gold.discordance, "alpha": gate.alpha / 2 * share, "power": gold.power}
+    first = {"discordance": gold.discordance, "alpha": budget.level(0.0, gate.alpha) * share, "power": gold.power}
     gain = gate.inferiority_margin
     whole = Reach(
         consensus.WHOLE,

@@ -7,6 +7,7 @@ ladder shows accuracy with and without these.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,7 @@ def with_close_neighbour(
     return np.concatenate(blocks) if blocks else np.zeros(0, dtype=bool)
 
 
-def close_gold(planned: Plan, groups: Address, texts: dict[str, str], encoder: Encoder) -> list[str]:
+def close_gold(planned: Plan, groups: Address, texts: Mapping[str, str], encoder: Encoder) -> list[str]:
     """Ids of the plan's gold questions with a close neighbour among the queries of its training groups, sorted.
 
     texts: of every judged query, by id. Close: `evaluation.close_cosine` of the vectors of the plan's encoder.

@@ -271,7 +271,7 @@ def fit_rankers(context: Context, plan: Address, candidates: Address, groups: Ad
         development = grades.filter(pl.col("split") == "dev").drop("split").to_arrow()
         reader = Encoder(settings.encoder)
         found = judged_pool(planned, candidates, encoder=reader)
-        close = close_gold(planned, groups, judged_texts(planned), reader)
+        close = close_gold(planned, groups, found.texts, reader)
         cheap = [name for name in settings.scoring.signals if name != "cross_encoder"]
         fusion = blend.fit(found.signals, everything, cheap or ["reciprocal_rank"], l2=settings.scoring.blend_l2)
         with workspace.local_folder(model) as trained:

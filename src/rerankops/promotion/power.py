@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rerankops.evaluation.significance import wilson_interval
-from rerankops.promotion import strata
-from rerankops.promotion.evidence import REFUSALS, SMALL, Case
+from rerankops.promotion import budget, strata
+from rerankops.promotion.evidence import POWER, REFUSALS, SMALL, Case
 from rerankops.promotion.gate import Evidence, Thresholds, decide
 from rerankops.records import PromotionDecision
 
 Floats = NDArray[np.float64]
-POWER = 0.8
 _CONTENDER = "challenger"
 _INCUMBENT = "champion"
 
@@ -123,7 +122,7 @@ def _evidence(
         incumbent=_INCUMBENT,
         contenders=(_CONTENDER,),
         unseen=np.ones(parts.size, dtype=bool).tolist(),
-        level=thresholds.alpha / 2 if look.level is None else look.level,
+        level=budget.level(0.0, thresholds.alpha) if look.level is None else look.level,
         accepted_strata=dict.fromkeys(names, "as assumed"),
         leaks=(),
         data_validated=True,

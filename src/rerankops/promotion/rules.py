@@ -152,7 +152,9 @@ def gold_budget(case: Case) -> Rule:
     )
     if not passed:
         told += f"; below {asked:g} it is spent: freeze a new version with new questions"
-        bought = [_bought(case, level, wanted) for wanted in (alpha / 8, alpha / 4)]
+        bought = [
+            _bought(case, level, wanted) for wanted in (alpha / 8, alpha / 4) if wanted > level and wanted >= asked
+        ]
         told += "".join(text for text in bought if text)
     return Rule("gold budget", asked, level, None, passed, told, _verdict(passed))
 

@@ -29,7 +29,18 @@ RANKED = pa.schema(
 )
 """What a ranker returns: every candidate of every query, rank 1 best."""
 _ENCODER = ("model", "query_prompt", "passage_prompt", "max_length", "weights")
-_RETRIEVAL = ("backend", "bm25_k1", "bm25_b", "title_weight", "analyzer", "bm25_k", "dense_k", "fusion", "rrf_k")
+_RETRIEVAL = (
+    "backend",
+    "bm25_k1",
+    "bm25_b",
+    "title_weight",
+    "analyzer",
+    "bm25_k",
+    "dense_k",
+    "fusion",
+    "rrf_k",
+    "bm25_weight",
+)
 _REFUSED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py")
 """Files that run code when they are loaded; they are not carried along."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_each_is_scored_on_its_own_signals_and_the_old_way_would_have_decided_otherwise(
     moved: Moved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(Path(moved.here.workspace.root.path), tmp_path / "old")
+    shutil.copytree(Path(moved.here.workspace.root.path), tmp_path / "old", copy_function=os.link)
     rows, decision = moved.decided(moved.here)
     old = replace(moved.here, workspace=Workspace(tmp_path / "old"))
     monkeypatch.setattr(ranking, "own_pool", lambda context, ranker, pool, who: pool)
@@ -172,12 +173,20 @@ class Place:
         return incumbent.pool(here, built, found, TEXTS, encoder=Encoder(here.settings.encoder))
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    write_lines(tmp_path / "corpus.jsonl", PASSAGES)
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoders")
     for name, seed in {"encoder": 1, "other": 2}.items():
         letters = "abcdefghijklmnop"
-        _bert(tmp_path / name, [*letters, *(f"##{letter}" for letter in letters)], seed=seed)
+        _bert(folder / name, [*letters, *(f"##{letter}" for letter in letters)], seed=seed)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, encoders: Path) -> Place:
+    """Its encoders are its own: some tests change their files."""
+    shutil.copytree(encoders, tmp_path, dirs_exist_ok=True)
+    write_lines(tmp_path / "corpus.jsonl", PASSAGES)
     return Place(tmp_path)
 
 
@@ -268,7 +277,7 @@ def test_a_ranker_from_before_the_files_were_recorded_is_taken_at_its_name_and_s
     with caplog.at_level(logging.WARNING, logger="rerankops"):
         assert own_pool(here, ranker(here, "cosine", encoder=older), pool, who="champion, version 3") is pool
     [said] = [record.getMessage() for record in caplog.records if record.name == "rerankops"]
-    assert "champion, version 3 does not say which files its encoder had" in said
+    assert "champion, version 3 has no digest of its encoder's files" in said
     for nothing in ({"encoder": {}}, {"retrieval": {}}):
         with pytest.raises(InputError, match=r"champion does not say .*; retrain it"):
             own_pool(here, ranker(here, "cosine", "bm25", **nothing), pool, who="champion")

@@ -497,6 +497,12 @@ def test_a_spent_budget_says_what_new_questions_buy() -> None:
     )
 
 
+def test_only_levels_that_pass_and_are_not_there_already_are_offered() -> None:
+    words = rule(gate(evidence(level=0.0125), Asked(min_level=0.02)), "gold budget").words
+    assert "below 0.02 it is spent" in words
+    assert "buy a look" not in words, "half of alpha/2 is the most that new questions buy, and it is below 0.02"
+
+
 def test_a_gain_that_matters_but_is_not_shown_is_cannot_tell() -> None:
     champion = answers(200, 0.8)
     values = {"champion": champion, "tuned_fusion": champion.copy(), "challenger": changed(champion, 8, 4)}
