@@ -147,10 +147,15 @@ def aligned(outcomes: Mapping[str, pa.Table], gold: pa.Table, metrics: Sequence[
     return Aligned(tuple(asked["question_id"]), tuple(asked["stratum"]), values)
 
 
-def _row(name: str, frame: pl.DataFrame, known: Measured, close: Collection[str] | None) -> dict[str, Any]:
-    correct = _values(frame, "accuracy")
+def _accuracy(correct: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean and 95 % Wilson interval of the verdicts there are."""
     found = correct[~np.isnan(correct)]
     interval = significance.wilson_interval(float(found.sum()), found.size) if found.size else None
+    return {"accuracy": _mean(correct), "accuracy_interval": list(interval) if interval else None}
+
+
+def _row(name: str, frame: pl.DataFrame, known: Measured, close: Collection[str] | None) -> dict[str, Any]:
+    correct = _values(frame, "accuracy")
     strata = {
         str(stratum): {"n": len(part), **{metric: _mean(_values(part, metric)) for metric in STRATIFIED}}
         for (stratum,), part in sorted(frame.group_by("stratum", maintain_order=True), key=lambda pair: str(pair[0]))
@@ -160,8 +165,7 @@ def _row(name: str, frame: pl.DataFrame, known: Measured, close: Collection[str]
         "name": name,
         "n": len(frame),
         "missing": int(np.isnan(correct).sum()),
-        "accuracy": _mean(correct),
-        "accuracy_interval": list(interval) if interval else None,
+        **_accuracy(correct),
         "strata": strata,
         "close": None if close is None else _memory(frame, close),
         **{metric: _mean(_values(frame, metric)) for metric in COLUMNS if metric != "accuracy"},
@@ -178,18 +182,10 @@ def _memory(frame: pl.DataFrame, close: Collection[str]) -> dict[str, Any]:
     """What is right where training holds the question in other words (with), and where it does not (without)."""
     near = pl.col("question_id").is_in(list(close))
     parts = {"with": frame.filter(near), "without": frame.filter(~near)}
-    told: dict[str, Any] = {}
-    for side, part in parts.items():
-        correct = _values(part, "accuracy")
-        found = correct[~np.isnan(correct)]
-        interval = significance.wilson_interval(float(found.sum()), found.size) if found.size else None
-        told[side] = {
-            "n": len(part),
-            "accuracy": _mean(correct),
-            "accuracy_interval": list(interval) if interval else None,
-            "hit@1": _mean(_values(part, "hit@1")),
-        }
-    return told
+    return {
+        side: {"n": len(part), **_accuracy(_values(part, "accuracy")), "hit@1": _mean(_values(part, "hit@1"))}
+        for side, part in parts.items()
+    }
 
 
 def _calibrated(found: Calibration) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +154,15 @@ def reach(context: Context, address: Address) -> list[Reach]:
     refusals = gate.max_unnoticed_refusal_loss is not None and may_refuse(context.settings.reader)
     tested = large + (large < len(sizes)) + refusals
     allowed, level = gate.max_unnoticed_stratum_loss, strata_level(tested, gate)
-    assumed = {"churn": gold.discordance, "level": level, "power": gold.power}
-    enough = significance.questions_noticing(allowed, **assumed) if allowed else None
+    noticing = partial(significance.questions_noticing, churn=gold.discordance, level=level, power=gold.power)
+    noticed = partial(significance.noticeable_loss, churn=gold.discordance, level=level, power=gold.power)
+    enough = noticing(allowed) if allowed else None
     strata = [
         Reach(
             stratum,
             size,
             gate.min_stratum_questions,
-            significance.noticeable_loss(size, **assumed),
+            noticed(size),
             allowed,
             enough,
         )

@@ -98,8 +98,9 @@ def merged(
 
 
 def likeness(words: frozenset[str], more: frozenset[str]) -> float:
-    """Share of the information in `more` that `words`, a part of it, has; 0 where a word that is missing tells
-    questions apart. Kinds beside a name (the movie Jaws) count nothing."""
+    """The share of the information in `more` that its subset `words` has, which is what the thresholds bound; the index
+    looks up subsets that reach it (`_parts`). 0 where a missing word tells questions apart. A kind beside a name (the
+    movie Jaws) carries no information."""
     missing = more - words
     if not words <= more or any(_tells(word) for word in missing):
         return 0.0
@@ -134,11 +135,10 @@ class Index:
         texts: Sequence[str | None],
         *,
         threshold: float,
-        synonyms: Iterable[Sequence[str]] | None = None,
         readings: Readings | None = None,
     ) -> None:
         self._threshold = threshold
-        self._readings = readings or Readings(texts, synonyms)
+        self._readings = readings or Readings(texts)
         self._texts: dict[str, list[int]] = {}
         self._whole: dict[Key, list[tuple[int, Form]]] = {}
         self._less: dict[Key, list[tuple[int, Form]]] = {}

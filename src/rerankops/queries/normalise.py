@@ -15,9 +15,11 @@ from rerankops.queries.privacy import PLACEHOLDER
 
 
 def normalised(text: pl.Expr) -> pl.Expr:
-    """Lower-case NFKC letters, digits and the signs that belong to numbers and names; the rest becomes one space."""
+    """Lower-case NFKC letters, digits and the signs that belong to numbers and names. Invisible characters (zero
+    width, soft hyphen, direction marks) go; the rest becomes one space."""
     return (
         text.str.normalize("NFKC")
+        .str.replace_all(r"\p{Cf}", "")
         .str.replace_all(PLACEHOLDER, " ")
         .str.to_lowercase()
         .str.replace_all(r"[^\p{L}\p{N}.%°/+\-]+", " ")

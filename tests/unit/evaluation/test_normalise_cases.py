@@ -91,6 +91,9 @@ def test_a_negation_that_was_asked_for_speaks_against_nothing() -> None:
         ("10人到15人", "10-15人", True),
         ("固件v2.1", "v2", False),
         ("星期一到星期五", "周一至周五", True),
+        ("机油容量为4.5L。", "4.5L左右", True),
+        ("机油容量约4.5L。", "4.5L左右", True),
+        ("大约10个人左右参加。", "10人", True),
     ],
 )
 def test_times_ranges_and_versions_are_read_as_they_are_written(answer: str, accepted: str, right: bool) -> None:

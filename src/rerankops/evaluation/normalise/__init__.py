@@ -114,9 +114,8 @@ def _against(said: Read, place: Place, others: list[Read], question: str) -> str
     def accepts(token: Token) -> bool:
         return any(len(one.tokens) == 1 and says(one.tokens[0], token, said.text) == "" for one in others)
 
-    reason = polarity.objection(said.text, start, end, value=value)
-    if reason.startswith("negated") and question and polarity.negative(read(question).text):
-        reason = polarity.objection(said.text, start, end, value=value, negative=True)
+    negative = bool(question) and polarity.negative(read(question).text)
+    reason = polarity.objection(said.text, start, end, value=value, negative=negative)
     return reason or contradiction.objection(said, place.first, place.last, accepts)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rerankops.evaluation.normalise.joining import CHANGES
 from rerankops.evaluation.normalise.tokens import Read, Token
 
 Accepts = Callable[[Token], bool]
@@ -103,8 +104,6 @@ def _moves(text: str, start: int, between: str) -> bool:
     """ " to " alone replaces only where the verb before says that something changes."""
     if between.strip() != "to":
         return True
-    from rerankops.evaluation.normalise.joining import CHANGES
-
     return CHANGES.search(text, max(0, start - 30), start) is not None
 
 

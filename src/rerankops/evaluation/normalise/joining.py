@@ -49,7 +49,7 @@ def _heads(text: str, tokens: list[Token]) -> list[Token]:
 
 def _unit(match: re.Match[str]) -> str | None:
     written = match[1] or match[2] or match[3]
-    return known(written, "")
+    return known(written)
 
 
 def _columns(text: str) -> list[tuple[int, int, str]]:
@@ -209,7 +209,7 @@ _ABOUT = re.compile(
     r"(?:约|大约|大概|大致|差不多|将近|近|约为|(?<![A-Za-z])(?:about|around|approximately|roughly|circa|approx\.?|nearly|almost|some|~|≈)) ?$",
     re.IGNORECASE,
 )
-_ABOUT_AFTER = re.compile(r"(?:[个人次天年岁])?(?: ?(?:左右|上下|前后|or so\b))")
+_ABOUT_AFTER = re.compile(r"(?P<counted>[个人次天年岁])?(?: ?(?:左右|上下|前后|or so\b))", re.IGNORECASE)
 _AFTER = re.compile(
     r"(?P<counted> ?(?:周?岁|人|个|次|名|件|种|位|台|辆|people|persons|characters|items|times|years old|pieces))? ?"
     r"(?:(?P<least>(?:\(含\)|及其?|或者?)?以上|(?:and|or) (?:more|over|above|up|older|longer|higher)|\+(?!\d)|plus\b|minimum\b)"
@@ -241,6 +241,8 @@ def _bounded(text: str, tokens: list[Token]) -> list[Token]:
                 gone.append((from_, match.end()))
                 end = token.end if match["counted"] else match.end()
                 token = replace(token, end=end, bound="min" if match["least"] else "max")
+            if match := _ABOUT_AFTER.match(text, token.end):
+                gone.append((match.end("counted") if match["counted"] else match.start(), match.end()))
         found.append(token)
     if not gone:
         return found

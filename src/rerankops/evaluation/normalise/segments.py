@@ -51,7 +51,7 @@ def _fits(found: Sequence[str], start: int, end: int, left: bool, right: bool, n
         until = place + len(word)
         if left and place < start < until and not _is_head(word, start - place, min(end, until) - place, name):
             return False
-        if right and place < end < until and start <= place + 0 and not _only_added(word, end - place, end - start):
+        if right and place < end < until and start <= place and not _only_added(word, end - place, end - start):
             return False
         if right and place < start and end < until:
             return False

@@ -91,7 +91,7 @@ _TOKEN = re.compile(
 )
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=4096)
 def read(text: str) -> Read:
     """The text's tokens; punctuation, spaces and English articles are none."""
     text = rewritten(text)
@@ -164,7 +164,7 @@ def _number(match: re.Match[str]) -> Iterator[Token]:
     if match["unit"] is None:
         yield Token(_plainly(number, match), start, end, Quantity.of(number))
         return
-    unit = known(match["unit"], number)
+    unit = known(match["unit"])
     if unit is not None:
         yield Token(_plainly(number, match), start, end, Quantity.of(number, unit))
         return

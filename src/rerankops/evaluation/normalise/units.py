@@ -176,8 +176,8 @@ UNITS = "|".join(map(_alternative, _LONGEST_FIRST))
 CHINESE_UNITS = "|".join(_alternative(spelling) for spelling in _LONGEST_FIRST if not spelling.isascii())
 
 
-def known(written: str, number: str) -> str | None:
-    """The table's spelling of a unit as it was written after a number; None where its case says that it is none: 2.0T
+def known(written: str) -> str | None:
+    """The table's spelling of a unit as it was written; None where its case says that it is none: 2.0T
     is an engine and 4S a shop, 4G a network."""
     if len(written) == 1 and written.isascii() and written.isalpha():
         return _LETTER_CASES.get(written) or (written if written in _SMALL_LETTERS else None)

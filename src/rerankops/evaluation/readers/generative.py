@@ -23,11 +23,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 from rerankops.config import ReaderSettings
 from rerankops.evaluation.normalise import normalise
+from rerankops.evaluation.readers import wording
 from rerankops.evaluation.readers.asking import Asked, Passages, Reply
 from rerankops.evaluation.readers.lengths import within
 from rerankops.evaluation.votes import opinions
@@ -144,15 +144,13 @@ def read(answer: Answer | NoAnswer, code: str, most: int) -> Reply:
     if code in text:
         return Reply(None, reason="unreadable: the answer repeats the tags of the prompt")
     seconds = math.nan if answer.seconds is None else answer.seconds
-    if normalise(text) in _refusing():
+    if tuple(wording.plain(text).split()) in _REFUSING:
         return Reply(text, refused=True, seconds=seconds)
     return Reply(within(text, most), seconds=seconds)
 
 
-@cache
-def _refusing() -> frozenset[str]:
-    """Case, width and punctuation around the sentence make no difference; words do."""
-    return frozenset(normalise(words) for words in REFUSALS.values())
+_REFUSING = frozenset(tuple(wording.plain(words).split()) for words in REFUSALS.values())
+"""The refusals' words. Case, width and punctuation make no difference; words do."""
 
 
 def majority(replies: Sequence[Reply], votes: int) -> Reply:
