@@ -1,12 +1,14 @@
-"""Whether an answer is right: by rules or, where they do not call it right, by a language model.
+"""Decides whether an answer is right: by rules and, where these do not call it right, by a language model.
 
-Containment (see rerankops.evaluation.normalise) calls an answer right when it says an accepted answer, the shortest
-text that every right answer contains, and nothing in it speaks against that. An answer that negates, hedges or
-contradicts it, or makes it one end of a range or a bound in the other direction, is wrong with that reason; where
-nothing is found it is wrong without one. These are rules and err (docs/evaluation.md says how often). An answer may say
-the same in other words, so a judge of kind `llm` asks a model about every answer that is not called right. A model that
-is away, does not keep to the form or cannot say gives no verdict: the question's outcome is then missing, which the
-gate weighs, and never wrong. How far such a judge agrees with people is measured (see rerankops.evaluation.agreement).
+The rules, called containment (see rerankops.evaluation.normalise), call an answer right when it states an accepted
+answer and nothing in it speaks against that. An accepted answer is the shortest text that every right answer contains.
+An answer is wrong, with a reason, when it negates, hedges or contradicts the accepted answer, gives it as one end of a
+range, or states a bound in the other direction. It is wrong without a reason when it does not contain an accepted
+answer. The rules make mistakes (docs/evaluation.md says how often), and an answer may say the same thing in other
+words. A judge of kind `llm` therefore asks a model about every answer that the rules do not call right. If the model is
+unavailable, replies in another format or cannot decide, there is no verdict: the question's outcome is then missing,
+not wrong, and the gate takes that into account. rerankops.evaluation.agreement measures how often such a judge agrees
+with people.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from rerankops.llm import Answer, Client, Message, NoAnswer, Prompt
 from rerankops.llm.fencing import Language, code_of, fenced, language_of, plain
 
 RULES_VERSION = 2
-"""Raised when containment calls other answers right."""
+"""Incremented when the rules change which answers are called right."""
 PROMPT_VERSION = 1
 """Raised when the prompt or the reading of verdicts changes."""
 RIGHT, WRONG, CANNOT_SAY = "right", "wrong", "cannot say"
@@ -45,9 +47,8 @@ class Given:
 
 @dataclass(frozen=True)
 class Verdict:
-    """correct: None when no verdict could be had. judged_by: who gave it; None when nobody did.
-    reason: "KIND: WORDS" where correct is None, and where containment found an accepted answer but something speaks
-    against it; else ""."""
+    """correct: None when there is no verdict. judged_by: which judge decided; None when none did. reason: "KIND: WORDS"
+    where correct is None, and where an answer contains an accepted one but something speaks against it; else empty."""
 
     correct: bool | None
     judged_by: Literal["containment", "llm", "refusal"] | None
@@ -63,7 +64,8 @@ class Judge(Protocol):
 
 
 class ContainmentJudge:
-    """Right when the answer holds an accepted answer and nothing speaks against it; else wrong, with the reason."""
+    """Calls an answer right when it contains an accepted answer and nothing speaks against it; else wrong, with the
+    reason."""
 
     def verdicts(self, given: Sequence[Given]) -> list[Verdict]:
         found = [normalise.judge(one.answer, one.accepted, one.question) for one in given]
@@ -71,9 +73,10 @@ class ContainmentJudge:
 
 
 class LlmJudge:
-    """Containment first; a client is asked where it does not say right. An empty answer is wrong unasked.
+    """Applies the rules first and asks a language model about answers that they do not call right. An empty answer is
+    wrong without asking.
 
-    Raises ServerRefused when the server refuses who we are or has no such model.
+    Raises ServerRefused when the server rejects the credentials or does not have the model.
     """
 
     def __init__(self, client: Client, settings: JudgeSettings) -> None:

@@ -39,7 +39,7 @@ STRATIFIED = ("accuracy", "mrr@10", "ndcg@10", "recall@1", "recall@6", "hit@1", 
 class Aligned:
     """Metrics of several systems, question by question.
 
-    values: a metric, an array a system, in the order of question_ids; nan where a verdict is missing.
+    values: for each metric, one array per system, in the order of question_ids; nan where a verdict is missing.
     """
 
     question_ids: tuple[str, ...]
@@ -79,12 +79,12 @@ def ladder(
 ) -> dict[str, Any]:
     """{"systems": [...], "comparisons": [...]}, ready for JSON; systems in the order of records.SYSTEMS.
 
-    outcomes: a records.QuestionOutcome table a system. measured: what else is known of a system. close: ids of the
-    questions that a training query asks in other words, None where nobody looked. Means leave out the
-    questions whose value is null (`missing` counts those of accuracy) and are None when all are. Comparisons set every
-    dearer system against every cheaper one on the questions that both have a value for; a metric without any is left
-    out. All share one set of resamples.
-    Raises InputError when the systems were not asked the same questions, or a system is measured but was not asked.
+    outcomes: a records.QuestionOutcome table for each system. measured: what else was measured for a system. close: ids
+    of the questions that a training query asks in other words; None where this was not checked. Means leave out the
+    questions whose value is null (`missing` counts those of accuracy) and are None when all are null. Comparisons set
+    every more expensive system against every cheaper one, on the questions that have a value for both; a metric without
+    any such question is left out. All comparisons share one set of resamples.
+    Raises InputError when the systems were not asked the same questions, or when a system was measured but not asked.
     """
     names = _in_order(outcomes)
     unasked = sorted(set(measured or {}) - set(names))
@@ -130,10 +130,11 @@ def _comparisons(frames: Mapping[str, pl.DataFrame], *, samples: int, seed: int)
 
 
 def aligned(outcomes: Mapping[str, pa.Table], gold: pa.Table, metrics: Sequence[str]) -> Aligned:
-    """What the gate weighs: the metrics' values on every gold question that can have one of the first metric.
+    """The metric values that the gate compares, for every gold question that can have a value of the first metric.
 
     A question can have an accuracy when it has accepted answers, and a ranking metric when it has relevant passages;
-    the others are left out. Of those that can, a missing row or a null is nan: a missing verdict, never dropped.
+    the other questions are left out. Among the questions that remain, a missing row or a null becomes nan: a missing
+    verdict, which is never dropped.
     """
     needed = "accepted_answers" if metrics[0] == "accuracy" else "relevant_passage_ids"
     asked = pl.DataFrame(gold.select(["question_id", "stratum", needed])).filter(pl.col(needed).list.len() > 0)
@@ -179,7 +180,7 @@ def _row(name: str, frame: pl.DataFrame, known: Measured, close: Collection[str]
 
 
 def _memory(frame: pl.DataFrame, close: Collection[str]) -> dict[str, Any]:
-    """What is right where training holds the question in other words (with), and where it does not (without)."""
+    """Accuracy on the questions that a training query asks in other words (with), and on all others (without)."""
     near = pl.col("question_id").is_in(list(close))
     parts = {"with": frame.filter(near), "without": frame.filter(~near)}
     return {

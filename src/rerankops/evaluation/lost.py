@@ -1,4 +1,5 @@
-"""Gold questions about passages that left the corpus: no system can rank these passages, so none is asked to."""
+"""Handles gold questions about passages that left the corpus: no system can rank these passages, so none is expected
+to."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ from rerankops.records import GoldQuestion
 
 
 def without_lost(gold: pa.Table, corpus: pa.Table, *, at_most: float) -> tuple[pa.Table, dict[str, int]]:
-    """The questions without the relevant passages that the corpus does not hold, and how many passages and whole
-    questions that concerns.
+    """Removes relevant passages that the corpus no longer contains from the gold questions. Returns the questions, and
+    how many passages and whole questions were lost.
 
-    gold: records.GoldQuestion. corpus: passage_id, …. A question that lost all of them has no ranking metrics, like one
-    whose relevant passages were never known; its accuracy is measured as before.
+    gold: records.GoldQuestion. corpus: passage_id, …. A question that lost all its relevant passages has no ranking
+    metrics, like one whose relevant passages were never known; its accuracy is measured as before.
     Raises InputError when more than the share `at_most` of the questions with relevant passages lost all of them.
     """
     relevant = pl.col("relevant_passage_ids")

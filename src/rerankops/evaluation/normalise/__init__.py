@@ -1,25 +1,25 @@
-"""Whether an answer says an accepted answer, and what in it speaks against that: `judge`.
+"""Decides whether an answer states an accepted answer, and finds what in the answer speaks against that: `judge`.
 
-Both are read as tokens: words, Chinese characters, and typed values (quantities with unit, sign, range and bound; dates;
-times of day), each in one spelling. An accepted answer is *found* where its tokens stand in the answer as whole words.
-The answer is *right* when it asserts the accepted one in one place at least: there it is not negated, not one end of a
-range, not a bound in the other direction, not merely asked and not said to be unknown, and the rest of the answer does
-not contradict it.
+Both texts are read as tokens: words, Chinese characters, and typed values (quantities with unit, sign, range and bound;
+dates; times of day), each in one spelling. An accepted answer is *found* where its tokens occur in the answer as whole
+words. The answer is *right* when it asserts the accepted one in at least one place: there it is not negated, not one
+end of a range, not a bound in the other direction, not merely asked about and not said to be unknown, and the rest of
+the answer does not contradict it.
 
 | module          | what it does                                                              | library   |
 |-----------------|---------------------------------------------------------------------------|-----------|
-| `characters`    | one way to write each character                                           | opencc    |
-| `numerals`      | numbers in words as digits                                                | cn2an, text2num |
-| `units`         | spellings of units; factors from the registry                             | pint      |
-| `quantities`    | values and ranges compared in base units                                  |           |
-| `dates`         | dates and times of day                                                    |           |
-| `words`         | spellings of words; one form for each negation                            |           |
-| `tokens`        | a text as tokens                                                          |           |
-| `joining`       | units said once, 1小时30分钟, ranges, bounds                               |           |
-| `segments`      | where Chinese words end                                                   | rjieba    |
-| `matching`      | where an answer says an accepted one                                      |           |
-| `polarity`      | negated, asked, not known                                                 |           |
-| `contradiction` | taken back, left open, said otherwise elsewhere                           |           |
+| `characters`    | gives each character one spelling                                         | opencc    |
+| `numerals`      | rewrites numerals in words as digits                                      | cn2an, text2num |
+| `units`         | knows the spellings of units and how to convert them                      | pint      |
+| `quantities`    | compares values and ranges in base units                                  |           |
+| `dates`         | reads dates and times of day                                              |           |
+| `words`         | gives each word one spelling, and each kind of negation one form          |           |
+| `tokens`        | tokenises a text                                                          |           |
+| `joining`       | joins units given once, 1小时30分钟, ranges, bounds                        |           |
+| `segments`      | finds where Chinese words end                                             | rjieba    |
+| `matching`      | finds where an answer states an accepted one                              |           |
+| `polarity`      | detects what is negated, merely asked about or not known                  |           |
+| `contradiction` | detects what is taken back, left open or contradicted elsewhere           |           |
 
 Libraries are imported when a text first needs them.
 """
@@ -39,7 +39,8 @@ __all__ = ["Finding", "contains", "judge", "mentions", "normalise"]
 
 @dataclass(frozen=True)
 class Finding:
-    """right: an accepted answer is found and nothing speaks against it. found: the answer holds one, asserted or not.
+    """right: an accepted answer is found and nothing speaks against it. found: the answer contains an accepted one,
+    whether it asserts it or not.
 
     reason: "KIND: WORDS" where something speaks against what was found (kinds: negated, asked, hedged, contradicted,
     range, bound), else "".
@@ -51,9 +52,9 @@ class Finding:
 
 
 def judge(answer: str, accepted_answers: Iterable[str], question: str = "") -> Finding:
-    """Whether the answer says any of the accepted answers, and what speaks against it where it holds one.
+    """Decides whether the answer states any of the accepted answers and, where it contains one, what speaks against it.
 
-    question: where it asks for what is not so (哪些车型不支持…), a negation in the answer speaks against nothing.
+    question: if it asks what is not the case (哪些车型不支持…), a negation in the answer does not speak against it.
     """
     said = read(answer)
     accepted = list(accepted_answers)
@@ -70,18 +71,20 @@ def judge(answer: str, accepted_answers: Iterable[str], question: str = "") -> F
 
 
 def contains(answer: str, accepted_answers: Iterable[str]) -> bool:
-    """Whether the answer says any of the accepted answers and nothing in it speaks against that."""
+    """Whether the answer states any of the accepted answers and nothing in it speaks against that."""
     return judge(answer, accepted_answers).right
 
 
 def mentions(text: str, accepted_answers: Iterable[str]) -> bool:
-    """Whether an accepted answer stands anywhere in the text, whatever is said of it: what a passage is searched for."""
+    """Whether an accepted answer occurs anywhere in the text, whatever the text says about it. Used to search
+    passages."""
     said = read(text)
     return any(next(places(said, read(accepted)), None) is not None for accepted in accepted_answers)
 
 
 def normalise(text: str) -> str:
-    """The tokens of a text as one readable line, quantities in their base unit; equal lines mean equal answers."""
+    """The tokens of a text as one readable line, with quantities in their base unit; texts with equal lines are equal
+    answers."""
     return " ".join(map(_shown, read(text).tokens))
 
 
@@ -100,7 +103,8 @@ def _judged(said: Read, text: str, accepted: Read, others: list[Read], question:
 
 
 def _all(findings: list[Finding]) -> Finding:
-    """An accepted list is said when all of its items are, in any order."""
+    """The finding for an accepted list, which is stated when all of its items are, in any order. findings: one per
+    item."""
     if not all(finding.found for finding in findings):
         return Finding(False, False)
     return next((finding for finding in findings if not finding.right), findings[0])
@@ -120,7 +124,8 @@ def _against(said: Read, place: Place, others: list[Read], question: str) -> str
 
 
 def _standing(said: Read, place: Place, polar: str) -> bool:
-    """A yes or no is a word of its own at the beginning of a sentence: "there is no problem" does not answer no."""
+    """Whether a yes or no is a word of its own at the beginning of a sentence: "there is no problem" does not answer
+    "no". Always true for other words."""
     if polar not in ("yes", "no"):
         return True
     start, end = said.tokens[place.first].start, said.tokens[place.last].end

@@ -1,6 +1,6 @@
-"""One spelling for each character: width, script, accents, dashes, separators in numbers, invisible characters.
+"""Gives each character one spelling: width, script, accents, dashes, separators in numbers, invisible characters.
 
-Case is kept, since 4S is a shop and 4 s a time. Traditional Chinese becomes simplified (OpenCC), so 點 and 点 are one.
+Case is kept, since 4S is a shop and 4 s a time. Traditional Chinese becomes simplified (OpenCC), so 點 equals 点.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any
 
 MINUS = "⁻"
-"""Stands before a negative number; a "-" is a hyphen or joins a range."""
+"""Marks a negative number; a "-" is always a hyphen or joins the ends of a range."""
 OVER = "⁄"
-"""Between the two numbers of a fraction."""
+"""Separates the two numbers of a fraction."""
 
 _INVISIBLE = re.compile(
     "[\u0000-\u0008\u000e-\u001f\u007f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
@@ -34,7 +34,7 @@ _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2})(?= ?[A-Za-z°%\u3400-\u
 
 
 def plain(text: str) -> str:
-    """The text with one way to write each character; letters keep their case, lines their ends."""
+    """The text with one spelling for each character; letter case and line breaks are kept."""
     text = _INVISIBLE.sub("", text).translate(_SIGNS)
     text = unicodedata.normalize("NFKC", _VULGAR.sub(" ", text))
     if _HAN.search(text):

@@ -1,8 +1,8 @@
-"""Whether the rest of an answer contradicts what it says at one place.
+"""Detects whether the rest of an answer contradicts what it says at one place.
 
-Two values alone are no contradiction: front and rear tyres have one each. They are one when the answer leaves open
-which holds (4.5L或5.2L), takes one back ("no, …"), names another source for the other, says that one has replaced the
-other, or says both of something that it names in the same words.
+Two different values alone are not a contradiction: front and rear tyres have one each. They are one when the answer
+leaves open which of them is right (4.5L或5.2L), takes one back ("no, …"), cites another source for the other, says that
+one has replaced the other, or gives both for the same thing in the same words.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rerankops.evaluation.normalise.joining import CHANGES
 from rerankops.evaluation.normalise.tokens import Read, Token
 
 Accepts = Callable[[Token], bool]
-"""Whether a token says an accepted answer too."""
+"""Tells whether a token states an accepted answer as well."""
 
 _OR = r"(?:, ?(?=[或还抑也])|[,;]? ?(?=或|还是|抑或|也可能|也许)| )(?:或者?(?:是|为)?|还是|抑或|也可能|也许|or(?: maybe| perhaps| possibly)?) ?(?:是|为|约|大约|about |perhaps |maybe |in |the |a )?"
 _OR_AFTER = re.compile(_OR, re.IGNORECASE)
@@ -52,7 +52,7 @@ _PRONOUN = re.compile(
 
 
 def objection(read: Read, first: int, last: int, accepts: Accepts) -> str:
-    """Why the tokens first..last (both in) are not what the answer stands by, "" when they are."""
+    """The reason why the answer does not stand by the tokens first..last (inclusive); "" when it does."""
     tokens, text = read.tokens, read.text
     start, end = tokens[first].start, tokens[last].end
     if match := _TAKEN_BACK.search(text, end):
@@ -65,7 +65,8 @@ def objection(read: Read, first: int, last: int, accepts: Accepts) -> str:
 
 
 def _rivals(text: str, one: Token, other: Token) -> bool:
-    """Whether another token could be a value of the same thing; bare numbers only when they count the same."""
+    """Whether another token could be a competing value for the same thing; bare numbers only when they count the same
+    thing."""
     if one.quantity is not None and other.quantity is not None:
         bare = not one.quantity.kinds() and not other.quantity.kinds()
         if (
@@ -101,19 +102,19 @@ def _against_value(text: str, start: int, end: int, others: list[Token]) -> str:
 
 
 def _moves(text: str, start: int, between: str) -> bool:
-    """ " to " alone replaces only where the verb before says that something changes."""
+    """Whether the words between two values mean a replacement; " to " alone does so only after a verb of change."""
     if between.strip() != "to":
         return True
     return CHANGES.search(text, max(0, start - 30), start) is not None
 
 
 def _alike(text: str, one: int, other: int) -> bool:
-    """Whether two values are said of what is named in the same words: both clauses begin alike."""
+    """Whether two values are given for the same thing, that is, whether their clauses begin with the same words."""
     (mine, first), (theirs, second) = (_clause(text, place) for place in (one, other))
     opens = re.search(r"(?:^|[。;!?\n]|\. ?)\s*$", text[: min(first, second)])
     named = _subject(mine)
     return (
-        opens is not None  # else an earlier clause says whose value it is
+        opens is not None  # otherwise an earlier clause may say what the value belongs to
         and named == _subject(theirs)
         and len(named) >= 4
         and re.search(r"\d", named) is None
@@ -148,7 +149,7 @@ def _against_words(text: str, start: int, end: int) -> str:
 
 
 def _other_of_the_same(text: str, start: int, end: int, before: str) -> str:
-    """按钮是蓝色的。按钮是红色的。: the same words around another one."""
+    """Finds another value in the same words: 按钮是蓝色的。按钮是红色的。"""
     if not _IS.search(before) or len(_subject(before)) < 3 or _PRONOUN.match(before.strip()):
         return ""
     stop = _CLAUSE.search(text, end)
@@ -156,7 +157,7 @@ def _other_of_the_same(text: str, start: int, end: int, before: str) -> str:
     said = text[start:end].lower()
     for clause in _CLAUSES.finditer(text):
         if clause.start() < end and start < clause.end():
-            continue  # its own
+            continue  # the clause of the value itself
         found = clause[0].strip()
         if found.startswith(before.strip()) and found.endswith(after.strip()):
             other = found[len(before.strip()) : len(found) - len(after.strip())].strip()
@@ -166,7 +167,7 @@ def _other_of_the_same(text: str, start: int, end: int, before: str) -> str:
 
 
 def _clause(text: str, place: int) -> tuple[str, int]:
-    """What stands before a place in its clause, and where that begins."""
+    """The text before a place in its clause, and the position where the clause begins."""
     begin = max(0, place - 80)
     ends = [match.end() for match in _CLAUSE.finditer(text, begin, place)]
     first = ends[-1] if ends else begin

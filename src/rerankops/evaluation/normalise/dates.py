@@ -1,8 +1,9 @@
 """Dates and times of day, however they are written: 2023年5月1日, 2023-05-01, May 1st, 2023; 下午6点45分, 6:45 pm.
 
-A date is year, month and day, each None where it is not said. An accepted date is matched by a date that has all of its
-parts. Where the order of day and month is ambiguous (01/05/2023) both are possible. dateparser and dateutil are not
-used: they complete a partial date from today's, and a verdict must not depend on when it is given.
+A date has a year, a month and a day; each is None where the text does not give it. An accepted date is matched by a
+date that has all of its parts. Where the order of day and month is ambiguous (01/05/2023), both readings are kept.
+dateparser and dateutil are not used: they complete a partial date from today's date, and a verdict must not depend on
+when it is given.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Day:
-    """A date; None is what was not said."""
+    """A date; parts that the text does not give are None."""
 
     year: int | None = None
     month: int | None = None
     day: int | None = None
 
     def has(self, other: Day) -> bool:
-        """Whether all that the other says is said here too."""
+        """Whether this date has all parts that the other one has, with the same values."""
         mine, theirs = (self.year, self.month, self.day), (other.year, other.month, other.day)
         return all(part is None or part == own for own, part in zip(mine, theirs, strict=True))
 
@@ -43,14 +44,14 @@ PATTERN = (
     rf"|(?P<month_year>(?<!\w)(?:{_MONTH}),? (?:of )?\d{{4}}(?!\d))"
     r"|(?P<time>(?<![\d:.])(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?![\d:])(?: ?[ap]\.?m\b\.?)?|(?<![\d:.])\d{1,2} ?[ap]\.?m\b\.?)"
 )
-"""A regular expression of groups; to be compiled with IGNORECASE."""
+"""A regular expression with named groups; compile it with IGNORECASE."""
 GROUPS = ("chinese", "iso", "slashed", "day_first", "month_first", "month_year")
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[a-z]+")
 
 
 def days(group: str, text: str) -> tuple[Day, ...]:
-    """What a match of a group of GROUPS may mean; nothing when it is no date (month 13)."""
+    """The dates that a match of one of GROUPS may mean; empty when it is not a date (month 13)."""
     numbers = [int(number) for number in _NUMBER.findall(text)]
     if group == "chinese":
         year = numbers.pop(0) if "年" in text else None
@@ -68,7 +69,7 @@ def days(group: str, text: str) -> tuple[Day, ...]:
 
 
 def minutes(text: str) -> tuple[int, ...]:
-    """Minutes since midnight that a time of day may mean: 6:45 pm 1125; 6:45 405 or 1125."""
+    """The times of day that a text may mean, in minutes since midnight: 1125 for 6:45 pm; 405 or 1125 for 6:45."""
     lowered = text.lower()
     numbers = [int(number) for number in _NUMBER.findall(lowered)]
     hour, minute = numbers[0], numbers[1] if len(numbers) > 1 else 0

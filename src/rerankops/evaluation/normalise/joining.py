@@ -1,4 +1,4 @@
-"""Joins quantities that are written in several pieces: units said once, 1小时30分钟, ranges, bounds."""
+"""Joins quantities that are written in several pieces: units given once, 1小时30分钟, ranges, bounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rerankops.evaluation.normalise.units import UNITS, known, meanings
 
 
 def joined(text: str, tokens: list[Token]) -> list[Token]:
-    """The tokens of a text, with what belongs together as one."""
+    """The tokens of a text, with those that form one quantity joined."""
     if _HEAD.search(text):
         tokens = _heads(text, tokens)
     tokens = _compounds(text, tokens)
@@ -19,7 +19,7 @@ def joined(text: str, tokens: list[Token]) -> list[Token]:
     return _bounded(text, _spans(text, tokens))
 
 
-# -- a unit in a head: 机油容量（L）：4.5, 额定电压/V：220, | Voltage (V) | 230 | ---------------------------------------------
+# -- a unit in a heading: 机油容量（L）：4.5, 额定电压/V：220, | Voltage (V) | 230 | ------------------------------------------
 
 _HEAD = re.compile(
     rf"[(\[] ?(?:单位 ?:? ?|in |unit:? ?)?({UNITS}) ?[)\]]|(?:/| in )({UNITS})(?= ?[:|=])|(?:单位|unit) ?[:为是] ?({UNITS})",
@@ -29,8 +29,8 @@ _SCOPE_ENDS = re.compile(r"[;。\n]|(?<=\D)\.(?= |$)")
 
 
 def _heads(text: str, tokens: list[Token]) -> list[Token]:
-    """Bare numbers after a unit that stands alone in a head take it, to the sentence's end or the next head; in a table,
-    those in its column."""
+    """Gives the unit in a heading to the bare numbers that follow, up to the end of the sentence or the next heading;
+    in a table, to the numbers in its column."""
     columns = _columns(text)
     heads = [(match.end(), unit) for match in _HEAD.finditer(text) if (unit := _unit(match))]
     found = []
@@ -53,7 +53,7 @@ def _unit(match: re.Match[str]) -> str | None:
 
 
 def _columns(text: str) -> list[tuple[int, int, str]]:
-    """Start, end and unit of each cell below a head with a unit, of tables with | between their cells."""
+    """Start, end and unit of each table cell below a heading with a unit. Cells are separated by |."""
     if "|" not in text or "\n" not in text:
         return []
     found: list[tuple[int, int, str]] = []
@@ -136,7 +136,7 @@ def _ranges(text: str, tokens: list[Token]) -> list[Token]:
 
 
 def _to(text: str, tokens: list[Token], first: int, second: int) -> bool:
-    """Whether what stands between two numbers makes them the ends of a range."""
+    """Whether the text between two numbers makes them the ends of a range."""
     if second >= len(tokens) or not tokens[first].quantity or not tokens[second].quantity:
         return False
     low, high = tokens[first], tokens[second]
@@ -151,7 +151,7 @@ def _to(text: str, tokens: list[Token], first: int, second: int) -> bool:
         return not (moving and CHANGES.search(text, max(0, low.start - 16), low.start))
     if _AND.fullmatch(between):
         return bool(_BETWEEN.search(text, max(0, low.start - 30), low.start) or _ZH_BETWEEN.match(text, high.end))
-    # "two or three days" leaves open which, as 两三天 does
+    # "two or three days" is read as a range, as 两三天 is
     one, two = low.quantity, high.quantity
     if one is None or two is None:
         return False
@@ -182,7 +182,7 @@ def _year(quantity: Quantity) -> bool:
 
 
 def _spans(text: str, tokens: list[Token]) -> list[Token]:
-    """From one date or time of day to another: what joins them is no token, however it is written."""
+    """Drops the word between two dates or two times of day, so that spans match however they are written."""
     joins = {
         n
         for n in range(1, len(tokens) - 1)
@@ -219,7 +219,7 @@ _AFTER = re.compile(
 
 
 def _bounded(text: str, tokens: list[Token]) -> list[Token]:
-    """Quantities with the bounds that the words around them set; those words are no tokens any more."""
+    """Quantities with the bounds that the words around them set; these words are then no longer tokens."""
     found: list[Token] = []
     gone: list[tuple[int, int]] = []
     for token in tokens:

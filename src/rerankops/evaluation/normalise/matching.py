@@ -1,4 +1,4 @@
-"""Where an answer says an accepted answer, token by token, and what speaks against it at that place."""
+"""Finds where an answer states an accepted answer, token by token, and what speaks against it at that place."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _SENTENCE_END = re.compile("[。!?]")
 _GLUE = re.compile("[ .·_-]{0,2}")
 _LONGEST_GLUED = 4
 _LONG = 12
-"""Characters from which an accepted answer may be found letter by letter."""
+"""Minimum number of characters of an accepted answer that may also be found verbatim."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Tokens first..last (both in) of the answer. objection: "" or why it is only part of what is said there."""
+    """Tokens first..last (inclusive) of the answer. objection: why the match is only partial (one end of a range,
+    another bound); "" when it is full."""
 
     first: int
     last: int
@@ -27,7 +28,7 @@ class Place:
 
 
 def places(said: Read, accepted: Read) -> Iterator[Place]:
-    """Every place of the answer that says all of the accepted answer, whole words alone."""
+    """Yields every place where the answer states the whole accepted answer, in whole words."""
     wanted = accepted.tokens
     if not wanted:
         return
@@ -54,7 +55,7 @@ def places(said: Read, accepted: Read) -> Iterator[Place]:
 
 
 def _verbatim(said: Read, accepted: Read) -> Place | None:
-    """Where a long accepted answer stands letter by letter: what it is cut out of may read its figures otherwise."""
+    """Finds a long accepted answer verbatim: in a longer sentence its numbers may have been read as other tokens."""
     start = said.text.lower().find(accepted.text.lower()) if len(accepted.text) >= _LONG else -1
     if start < 0:
         return None
@@ -75,7 +76,7 @@ def _is_han(token: Token) -> bool:
 
 
 def _ends(text: str, tokens: tuple[Token, ...], first: int, last: int) -> bool:
-    """An answer that begins with a number: what follows the number ends where a word does (二号线, not 二号线路)."""
+    """Whether an answer that begins with a number ends where a word ends: 二号线 is not found in 二号线路."""
     words = next((n for n in range(first, last + 1) if tokens[n].quantity is None), None)
     return words is None or words == last or whole(text, tokens[words].start, tokens[last].end)
 
@@ -83,7 +84,7 @@ def _ends(text: str, tokens: tuple[Token, ...], first: int, last: int) -> bool:
 def _at(said: Read, first: int, accepted: Read) -> tuple[int, str] | None:
     wanted, tokens = accepted.tokens, said.tokens
     mine, theirs, objection = 0, first, ""
-    across = _SENTENCE_END.search(accepted.text, 0, wanted[-1].start)  # an accepted answer of several sentences
+    across = _SENTENCE_END.search(accepted.text, 0, wanted[-1].start)  # the accepted answer has several sentences
     while mine < len(wanted):
         if theirs >= len(tokens):
             return None
@@ -103,7 +104,8 @@ def _at(said: Read, first: int, accepted: Read) -> tuple[int, str] | None:
 
 
 def says(accepted: Token, said: Token, text: str) -> str | None:
-    """None: another thing. "": the same. Else why it is not quite. text: of the answer."""
+    """Compares two tokens. None: they differ. "": they agree. Otherwise the reason why they agree only in part. text:
+    the answer's."""
     if accepted.days:
         return "" if any(day.has(wanted) for day in said.days for wanted in accepted.days) else None
     if accepted.time:
@@ -143,13 +145,13 @@ def _says_quantity(accepted: Token, said: Token, text: str) -> str | None:
 
 
 def _versions(accepted: Token, said: Token) -> bool:
-    """Whether a needless zero is none: one of the two is the number of a version."""
+    """Whether trailing zeros matter, because a number without a unit may be that of a version (3.1, 3.10)."""
     bare = accepted.quantity is not None and accepted.quantity.unit is None and "/" not in accepted.text
     return bare and accepted.text != said.text and not accepted.parts
 
 
 def _part_of(number: str, day: object) -> bool:
-    """Whether a bare number is a date's year, or all that there is of it."""
+    """Whether a bare number is the year of a date, or the only part that the date has."""
     year, month, date = (getattr(day, name) for name in ("year", "month", "day"))
     if len(number) == 4:
         return str(year) == number
@@ -179,7 +181,8 @@ def _bounds(accepted: Token, said: Token, text: str) -> str:
 
 
 def _glued(accepted: Read, mine: int, said: Read, theirs: int) -> tuple[int, int] | None:
-    """How many tokens of each are one word written apart or together: Type-C and TypeC, DOT 4 and DOT4."""
+    """How many tokens of each text form one word that is written together in one and apart in the other: Type-C and
+    TypeC, DOT 4 and DOT4."""
     one = _letters(accepted, mine)
     other = _letters(said, theirs) if one else ""
     if other and other != one and (one.startswith(other) or other.startswith(one)):
@@ -200,7 +203,7 @@ def _letters(read: Read, place: int) -> str:
 
 
 def _together(read: Read, place: int, count: int) -> str:
-    """Neighbouring tokens as one word, "" where they are none: two numbers never are."""
+    """Neighbouring tokens as one word; "" where they do not form one, as two numbers never do."""
     if place + count > len(read.tokens):
         return ""
     found = _letters(read, place)

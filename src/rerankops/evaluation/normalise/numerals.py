@@ -1,7 +1,9 @@
-"""Number words as digits, where they count something: 两万五 is 25000, three quarters 3⁄4, 三五分钟 3~5分钟.
+"""Rewrites numerals in words as digits, where they count something: 两万五 becomes 25000, three quarters 3⁄4, 三五分钟
+3~5分钟.
 
-cn2an reads Chinese numerals and text2num English ones. This module adds when a numeral counts (一般, 十分重要 and "one of
-them" count nothing) and what neither library reads: fractions, shares, halves, two neighbouring digits for "about".
+cn2an reads Chinese numerals and text2num English ones. This module decides when a numeral counts something (it does not
+in 一般, 十分重要 and "one of them") and adds what neither library reads: fractions, shares, halves, and two
+neighbouring digits that mean "about".
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ _HOUR = re.compile(r"(凌晨|清晨|早上|早晨|上午|中午|下午|傍晚|�
 
 
 def digits(text: str) -> str:
-    """The text with its numerals as digits. text: as `characters.plain` writes it."""
+    """The text with its numerals as digits. text: as `characters.plain` returns it."""
     if _ENGLISH.search(text):
         text = _english(text)
     if _HAS_NUMERAL.search(text):
@@ -85,21 +87,22 @@ def _chinese(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def value(numeral: str) -> float | None:
-    """The value of a Chinese numeral, None when it is none: 一百二十 120, 两万 20000, 四点五 4.5, 二〇一〇 2010."""
+    """The value of a Chinese numeral, or None when it is not one: 一百二十 120, 两万 20000, 四点五 4.5, 二〇一〇
+    2010."""
     if re.fullmatch(r"\d+(?:\.\d+)?", numeral):
         return float(numeral)
     import cn2an
 
-    if numeral[0] in "百千万亿":  # 万里, 百公里: a numeral that leaves out its one
+    if numeral[0] in "百千万亿":  # 万里, 百公里: a leading 一 is left out
         numeral = "一" + numeral
     try:
         return float(cn2an.cn2an(numeral.replace("俩", "两"), "smart"))
-    except (ValueError, KeyError, OverflowError):  # not well formed, or longer than a float holds
+    except (ValueError, KeyError, OverflowError):  # not well formed, or too large for a float
         return None
 
 
 def written(number: float) -> str:
-    """A number as it is compared: no leading or trailing zeros."""
+    """A number in the form that is compared: without leading or trailing zeros."""
     return f"{number:.0f}" if number == int(number) else f"{number:.10g}"
 
 
@@ -121,7 +124,7 @@ def _tenths(match: re.Match[str]) -> str:
 
 
 def _about(match: re.Match[str]) -> str:
-    """三五分钟 and 二十七八岁 name two ends; 五六十 shares its ten."""
+    """Two neighbouring digits as a range: 三五分钟, 二十七八岁. In 五六十 both share the 十."""
     head, pair, scale = match.groups()
     ends = [value(head + one + scale) for one in pair]
     if ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
@@ -130,10 +133,10 @@ def _about(match: re.Match[str]) -> str:
 
 
 def _counted(match: re.Match[str], text: str) -> str:
-    """Digits for a numeral that counts; 一般, 统一 and 万一 stay words.
+    """Digits for a numeral that counts something; 一般, 统一 and 万一 stay words.
 
-    It counts when it is the whole text, stands before a measure word or unit, after 第, or is at least two long and
-    well formed. 十分 (not 十分钟) and 一点 stay words too.
+    A numeral counts when it is the whole text, when it stands before a measure word or a unit or after 第, or when it
+    is well formed and has at least two characters. 十分 (except in 十分钟) and 一点 stay words too.
     """
     numeral = match[0]
     before, after = text[: match.start()], text[match.end() :]
@@ -155,7 +158,7 @@ def _counted(match: re.Match[str], text: str) -> str:
 
 
 def _total(match: re.Match[str]) -> str:
-    """1亿2000万 is one number, and so is 3万5千."""
+    """Adds up a number with two scales: 1亿2000万, 3万5千."""
     large, scale, small, ones = match.groups()
     rest = float(small) * (_SCALE[ones] if ones else 1.0)
     return written(float(large) * _SCALE[scale] + rest) if 10 <= rest < _SCALE[scale] else match[0]
@@ -271,6 +274,6 @@ def _part(match: re.Match[str]) -> str:
     whole = _PARTS_OF.get(name) or _PARTS_OF[name.removesuffix("s")]
     count = _word(match[1])
     plural = name.endswith("s")
-    if plural != (count > 1):  # "one thirds" is none, "two third gears" neither
+    if plural != (count > 1):  # neither "one thirds" nor "two third gears" is a fraction
         return match[0]
     return f"{count}{OVER}{whole}"

@@ -1,7 +1,8 @@
-"""Whether the words around a place take back what stands there: negated, only asked, or said to be unknown.
+"""Detects whether the words around a place take back what it says: it is negated, only asked about, or said to be
+unknown.
 
-A negation reaches at most to the end of its clause. It does not reach across 的, a contrast or a second verb, and
-reaches a figure only when nothing but a light verb stands between (不是4.5L, not in 1875). Two negations cancel.
+A negation reaches at most to the end of its clause. It does not reach across 的, a contrast or a second verb, and it
+reaches a number only when nothing but a light verb stands between them (不是4.5L, not in 1875). Two negations cancel.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ _SENTENCE = re.compile(r"[!?。;\n]|\.(?=\s|$)")
 
 
 def objection(text: str, start: int, end: int, *, value: bool, negative: bool = False) -> str:
-    """Why text[start:end] is not asserted, "" when it is. value: it is a quantity or a date. negative: what was asked for
-    is what something is not, so that a negation takes nothing back."""
+    """The reason why text[start:end] is not asserted; "" when it is. value: it is a quantity or a date. negative: the
+    question asks what is not the case, so that a negation takes nothing back."""
     if _asked(text, start, end):
         return "asked: it stands in a question"
     if word := _unknown(text, start, end):
@@ -58,7 +59,7 @@ _EN_NOT_NEGATING = re.compile(
     re.IGNORECASE,
 )
 _NO_OF_A_NAME = re.compile(r"(?<=\w )No\b")
-"""Court No 5, Faith No More."""
+"""The word "No" in a name: Court No 5, Faith No More."""
 _EN_STOPS = frozenset(
     """
     but until unless because since although though that which who whom whose when while where if only just merely
@@ -72,7 +73,7 @@ _EN_LIGHT = frozenset(
 
 
 def _negated(text: str, start: int, value: bool) -> str:
-    """The negation that governs the place, "" when none or two do."""
+    """The negation that governs the place; "" when there is none, or when two cancel."""
     clause = text[_clause_start(text, start) : start]
     if not clause.strip():
         return ""
@@ -83,7 +84,7 @@ def _negated(text: str, start: int, value: bool) -> str:
 
 def _chinese_negations(clause: str, ahead: str, value: bool) -> list[str]:
     before = [word for word in words(clause + ahead) if word.strip()]
-    # cut with what follows, so that 不 in 不同 is not taken apart; then only what lies before the place
+    # segmented with what follows, so that 不同 is not split; then only what precedes the place is kept
     room, kept = len(clause.replace(" ", "").replace("\n", "")), []
     for word in before:
         if room <= 0:
@@ -117,7 +118,7 @@ def _is_negator(word: str, before: str, after: str) -> bool:
 
 
 def _verbs(gap: list[str]) -> int:
-    """Verbs that govern something of their own."""
+    """The number of verbs that govern something of their own."""
     return sum(tag.startswith("v") and tag != "vn" and word not in _LIGHT for word, tag in tagged("".join(gap)))
 
 
@@ -133,7 +134,7 @@ def _english_negations(clause: str, value: bool) -> list[str]:
         if word == "no" and gap > 2:
             break
         if word == "nor":
-            return [*found, word]  # it goes with its neither
+            return [*found, word]  # it belongs to a preceding "neither"
         if word in _EN_NEGATORS:
             found.append(word)
             gap = 0
@@ -149,11 +150,11 @@ _NEGATIVE = re.compile(
     re.IGNORECASE,
 )
 _AGAIN = re.compile(r"(.)[不没]\1|有没有|是否|要不要|可不可以|能不能")
-"""能不能 asks for neither."""
+"""Yes-or-no questions such as 能不能, in which 不 does not negate."""
 
 
 def negative(question: str) -> bool:
-    """Whether a question (rewritten as tokens are) asks for what is not so: 哪些车型不支持…"""
+    """Whether a question (rewritten as `tokens.read` rewrites texts) asks what is not the case: 哪些车型不支持…"""
     return _NEGATIVE.search(_AGAIN.sub("", question)) is not None
 
 
@@ -162,7 +163,7 @@ _EXCEPT_END = re.compile(r"(?:[以之]?外),? ?[^。;\n]{0,12}?[均都皆全各]
 
 
 def _excepted(text: str, start: int, end: int) -> str:
-    """除X外均支持 leaves X out; 除X外, Y也支持 does not."""
+    """The word that excludes the place, "" when none does: 除X外均支持 excludes X; 除X外, Y也支持 does not."""
     return "除" if _EXCEPT.search(text[max(0, start - 2) : start]) and _EXCEPT_END.match(text, end) else ""
 
 
@@ -188,7 +189,7 @@ _ASKS = re.compile(r"(?:is|are|was|were|do|does|did|can|could|will|would|should|
 
 
 def _asked(text: str, start: int, end: int) -> bool:
-    """Whether the place stands in the last clause of a question for whether it is so."""
+    """Whether the place stands in the last clause of a yes-or-no question."""
     match = _SENTENCE.search(text, end)
     stop = match.start() if match else len(text)
     if "," in text[end:stop] or not ((match and match[0] == "?") or text[:stop].endswith("吗")):
@@ -228,7 +229,7 @@ _CONDITION = re.compile(
 
 
 def _unknown(text: str, start: int, end: int) -> str:
-    """The words of the sentence that say that this is not known."""
+    """The words in the sentence which say that this is not known; "" when there are none."""
     first, last = _sentence(text, start, end)
     before, after = text[first:start], text[end:last]
     if match := _KNOWN_BEFORE.search(before):
@@ -251,7 +252,7 @@ def _unknown(text: str, start: int, end: int) -> str:
 
 
 def _clause_start(text: str, place: int) -> int:
-    """Where the clause of a place begins."""
+    """The position where the clause of a place begins."""
     begin = max(0, place - 120)
     found = [match.end() for match in _CLAUSE.finditer(text, begin, place) if match[0] != "、"]
     return found[-1] if found else begin

@@ -11,12 +11,12 @@ from rerankops.evaluation.normalise.numerals import written
 from rerankops.evaluation.normalise.units import meanings
 
 _ROUNDED = 0.005
-"""How far what is said in miles or psi may be from what is said in kilometres or bar: both are rounded."""
+"""Relative tolerance between a value in miles or psi and one in kilometres or bar, since both are rounded."""
 _EXACT = 1e-9
 
 
 class Measured(NamedTuple):
-    """One meaning. low, high: in the base unit of kind, equal unless it is a range."""
+    """One reading of a quantity. low, high: in the base unit of `kind`; equal unless it is a range."""
 
     kind: str
     low: float
@@ -26,8 +26,8 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Quantity:
-    """number: as written, of a range "low..high". numbers: what it may be as plain numbers, since 10.000 may be ten or
-    ten thousand. unit: its spelling, None for a bare number, "year" for the number of a year."""
+    """number: as written; "low..high" for a range. numbers: the numbers that it may mean, as (low, high) pairs, since
+    10.000 may be ten or ten thousand. unit: its spelling; None for a bare number, "year" for the number of a year."""
 
     number: str
     numbers: tuple[tuple[float, float], ...]
@@ -35,17 +35,17 @@ class Quantity:
 
     @classmethod
     def of(cls, number: str, unit: str | None = None) -> Quantity:
-        """number: digits with at most one point or one fraction sign, "-" before it when it is negative."""
+        """number: digits with at most one point or one fraction sign, preceded by "-" when it is negative."""
         value = _value(number)
         found = [(value, value)]
         whole, _, decimals = number.partition(".")
         if len(decimals) == 3 and whole.lstrip("-") not in ("", "0") and len(whole.lstrip("-")) <= 3:
-            found.append((value * 1000, value * 1000))  # a point between thousands, as on the European continent
+            found.append((value * 1000, value * 1000))  # the point may separate thousands, as in continental Europe
         return cls(cls.plain(number), tuple(found), unit)
 
     @staticmethod
     def plain(number: str) -> str:
-        """Without needless zeros; one that is longer than a float holds stays as it stands."""
+        """The number without needless zeros; one that is too long for a float is left as it is."""
         if OVER in number:
             return number.replace(OVER, "/")
         return number if len(number) > 15 else written(float(number))
@@ -55,7 +55,7 @@ class Quantity:
         return Quantity(self.number, self.numbers, unit)
 
     def to(self, other: Quantity) -> Quantity | None:
-        """The range from here to there, None where there is none."""
+        """The range from this quantity to the other; None when they do not form one."""
         unit = self.unit or other.unit
         low, high = self.measured(unit), other.measured(other.unit or unit)
         if low.unit == high.unit:
@@ -74,7 +74,7 @@ class Quantity:
         return self.numbers[0][0] == self.numbers[0][1]
 
     def meanings(self) -> tuple[Measured, ...]:
-        """What it measures; nothing for a bare number. A fraction is a share."""
+        """What the quantity may measure; empty for a bare number. A fraction is a share."""
         if self.unit is None:
             if "/" in self.number and self.point:
                 return (Measured("share", *self.numbers[0], False),)
@@ -91,7 +91,8 @@ class Quantity:
         return frozenset(one.kind for one in self.meanings())
 
     def same(self, said: Quantity) -> bool:
-        """Whether what was said is this accepted quantity: the number as written where no unit is asked for."""
+        """Whether a stated quantity equals this accepted one; when this one has no unit, the number must be the same as
+        written."""
         if self.unit is None and "/" not in self.number:
             if self.point != said.point:
                 return False
@@ -109,7 +110,7 @@ class Quantity:
         )
 
     def like(self, other: Quantity) -> bool:
-        """Whether the two could be values of one thing: of one kind, or both bare."""
+        """Whether the two could be values of the same thing: quantities of one kind, or two bare numbers."""
         mine, theirs = self.kinds(), other.kinds()
         return bool(mine & theirs) if mine or theirs else True
 

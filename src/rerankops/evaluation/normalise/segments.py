@@ -1,8 +1,8 @@
-"""Where Chinese words end: 王安 is not in 王安石, nor 人民 in 人民币, but 电池 is in 动力电池.
+"""Finds where Chinese words end: 王安 is not found in 王安石, nor 人民 in 人民币, but 电池 is found in 动力电池.
 
-Words come from a segmenter (jieba's dictionary). In a Chinese compound the head comes last. So an accepted answer may be
-the end of a longer word, where that end is a word itself. It may be the beginning only where what follows merely says
-what kind of thing or place it is. Names of people have no such parts.
+Words come from a segmenter (jieba's dictionary). In a Chinese compound the head comes last. So an accepted answer may
+be the end of a longer word, where that end is a word itself. It may be the beginning only where what follows merely
+says what kind of thing or place it is. Names of people have no such parts.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 
 _HAN = re.compile("[\u3400-\u9fff]+")
 _AROUND = 12
-"""Characters on each side that are read with a place: enough for the longest word."""
+"""Characters on each side that are segmented together with a place: enough for the longest word."""
 _LONG = 5
-"""A text of so many characters is no part of another word, whatever the segmenter makes of its ends."""
+"""A text of at least this many characters is never part of another word, however the segmenter divides its ends."""
 _ADDED = frozenset(
     "省市县区州国镇乡村们型式性版号侧边面部处里内上下中前后左右间外的地得了着过吗呢吧啊时起类系键灯档车店款队人军语文籍族裔年末初氏奖"
 )
-"""What may follow a word in a longer one and leave it what it is."""
+"""Characters that may follow a word within a longer one without changing what it means."""
 _FUNCTIONS = frozenset("于在是和与的了为以及等因从对将被把也都就说并而又之所曾已会可则却")
 
 
 def whole(text: str, start: int, end: int) -> bool:
-    """Whether text[start:end] begins and ends where words do."""
+    """Whether text[start:end] begins and ends at word boundaries."""
     first, last = "\u3400" <= text[start] <= "\u9fff", "\u3400" <= text[end - 1] <= "\u9fff"
     left = first and start > 0 and "\u3400" <= text[start - 1] <= "\u9fff"
     right = last and end < len(text) and "\u3400" <= text[end] <= "\u9fff"
@@ -60,7 +60,8 @@ def _fits(found: Sequence[str], start: int, end: int, left: bool, right: bool, n
 
 
 def _is_head(word: str, start: int, end: int, name: bool) -> bool:
-    """Whether the rest of a word, from start, is a word that this one is a kind of."""
+    """Whether the rest of a word, from `start`, is its head: the word names a kind of it, as 动力电池 names a kind of
+    电池."""
     tag = tagged(word)[0][1]
     if end < len(word) or name or tag.startswith("nr"):
         return False
@@ -71,28 +72,29 @@ def _is_head(word: str, start: int, end: int, name: bool) -> bool:
 
 
 _PROPER = ("ns", "nt", "nz")
-"""Places, organisations and other names: 九华山 is no kind of 华山."""
+"""Tags of places, organisations and other names: 九华山 is not a kind of 华山."""
 
 
 def _only_added(word: str, inside: int, length: int) -> bool:
-    """Whether what a word has beyond the place where the accepted answer ends is an ending."""
+    """Whether the part of a word that follows the end of the accepted answer is only an ending."""
     rest = word[inside:]
     if rest[0] in _FUNCTIONS:
-        return True  # no word of any dictionary: a guess that went too far
+        return True  # not a dictionary word: the segmenter guessed too long a word
     if len(rest) == 1 and rest in _ADDED and length > 1:
         return True
-    return length >= 4 and inside == 1 and len(word) == 2  # a long answer whose last character the segmenter took away
+    return length >= 4 and inside == 1 and len(word) == 2  # a long answer's last character, joined to the next
 
 
 @lru_cache(maxsize=8192)
 def words(text: str, names: bool = False) -> tuple[str, ...]:
-    """names: also words that the dictionary does not have, guessed by how characters follow one another."""
+    """The words of a text. names: also words that the dictionary lacks, guessed from how characters follow one
+    another."""
     return tuple(jieba().cut(text, names))
 
 
 @lru_cache(maxsize=8192)
 def _is_name(text: str) -> bool:
-    """Whether it is one person's name."""
+    """Whether the text is the name of one person."""
     if not 2 <= len(text) <= 4:
         return False
     found = jieba().tag(text)

@@ -1,7 +1,7 @@
-"""A text as tokens: words, Chinese characters, quantities, dates, times of day and codes, each with its place.
+"""Tokenises a text: words, Chinese characters, quantities, dates, times of day and codes, each with its position.
 
-A quantity has a value or two ends, its unit's meanings, and a bound (at least, at most). Values written in several
-pieces are joined here: 2.3~2.5bar, 1小时30分钟, 不超过120km/h, 机油容量（L）：4.5.
+A quantity has a value or two ends, the meanings of its unit, and a bound (at least, at most). Values that are written
+in several pieces become one token: 2.3~2.5bar, 1小时30分钟, 不超过120km/h, 机油容量（L）：4.5.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from rerankops.evaluation.normalise.words import polarity, spelled
 
 @dataclass(frozen=True)
 class Token:
-    """text: as compared. start, end: its place in the `Read` text. One of quantity, days, time may be there.
+    """text: the form that is compared. start, end: position in the text of `Read`. At most one of quantity, days and
+    time is set.
 
-    bound: "min", "max" or "". strict: whether a bound leaves its own value out; None where the words do not tell.
-    parts: the two ends of a range. capitals: it was written in capitals.
+    bound: "min", "max" or "". strict: whether a bound excludes its own value; None where the words do not say. parts:
+    the two ends of a range. capitals: whether it was written in capitals.
     """
 
     text: str
@@ -41,14 +42,14 @@ class Token:
 
 @dataclass(frozen=True)
 class Read:
-    """A text as it was understood: rewritten with digits and one kind of sign, and its tokens in order."""
+    """A text as it was understood: rewritten with digits and uniform signs, and its tokens in order."""
 
     text: str
     tokens: tuple[Token, ...]
 
     @cached_property
     def by_text(self) -> dict[str, list[int]]:
-        """Where each token's text stands."""
+        """The indices of the tokens with each text."""
         found: dict[str, list[int]] = {}
         for place, token in enumerate(self.tokens):
             found.setdefault(token.text, []).append(place)
@@ -71,7 +72,7 @@ _SPEED = re.compile(
     r"(?:(?:时速|每小时)(?:为|约|大约|是)?|((?:时速|车速|每小时)[^\d,;。\n]{0,6}))(\d+(?:\.\d+)?(?:(?:公里|千米)?[至到~-]\d+(?:\.\d+)?)?)(?:公里|千米)(?![/每])"
 )
 _ORDINAL = re.compile(r"第(?=\d+(?:[档挡层楼级号页代区环]|季度))")
-"""Before these the number names which one with and without 第."""
+"""Before these words a number identifies something, with or without 第."""
 _HYPHEN_MINUS = re.compile(
     r"(?<![0-9A-Za-z%°)\]\u3400-\u9fff])-(?=\d)|(?<=[为是达到至于在约近低高了零以~])-(?=\d)"
     r"|(?<=[\u3400-\u9fff])-(?=\d+(?:\.\d+)?(?: ?[~至到-] ?-?\d+(?:\.\d+)?)? ?(?:°|度|摄氏|%|伏|v\b))",
@@ -79,7 +80,7 @@ _HYPHEN_MINUS = re.compile(
 )
 _WORD_OF_HOURS = re.compile(r"(?<=\d)h(?=\d)", re.IGNORECASE)
 _TOKEN = re.compile(
-    r"(?P<han>[\u3400-\u9fff])"  # first, since it is quickest told
+    r"(?P<han>[\u3400-\u9fff])"  # first, since it is the quickest to match
     r"|(?P<grade>\d{1,2}W-\d{2}(?![A-Za-z0-9]))"
     r"|(?P<tyre>\d{3}/\d{2}Z?R\d{2})"
     rf"|{dates.PATTERN}"
@@ -93,7 +94,7 @@ _TOKEN = re.compile(
 
 @lru_cache(maxsize=4096)
 def read(text: str) -> Read:
-    """The text's tokens; punctuation, spaces and English articles are none."""
+    """Tokenises a text. Punctuation, spaces and English articles are not tokens."""
     text = rewritten(text)
     found = list(_scan(text))
     if any(token.quantity or token.time or token.days for token in found):
@@ -104,7 +105,7 @@ def read(text: str) -> Read:
 
 
 def rewritten(text: str) -> str:
-    """The text that tokens have their places in."""
+    """The text that the positions of tokens refer to."""
     text = polarity(plain(text))
     if text.isascii() and text.isalpha():
         return digits(text)
@@ -121,7 +122,7 @@ def rewritten(text: str) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    """1/3 is a third; 24/7 is none and 5/12 may be a date, which then is compared as it is written."""
+    """Rewrites 1/3 as a fraction; 24/7 is not one. 5/12 may mean a date, but it still equals another 5/12."""
     part, whole = int(match[1]), int(match[2])
     return f"{match[1]}{OVER}{match[2]}" if 0 < part < whole else match[0]
 
@@ -155,7 +156,7 @@ def _scan(text: str) -> Iterator[Token]:
             if found.lower() in _ARTICLES and not (found == "A" and not re.match(r" [a-z]", text[end : end + 2])):
                 continue
             yield Token(spelled(found), start, end, capitals=found.isupper() and 1 < len(found) <= 3)
-        else:  # a grade of oil, a size of tyre
+        else:  # an oil grade or a tyre size
             yield Token(found.lower(), start, end)
 
 
@@ -179,7 +180,7 @@ _VERSIONED = re.compile(r"(?:\bversion|\bver\.?|\bv|版本号?|版|[A-Z][A-Za-z]
 
 
 def _plainly(number: str, match: re.Match[str]) -> str:
-    """How a number is compared when nobody says a unit: 4.50 is 4.5, but version 3.10 is not 3.1."""
+    """The form in which a number without a unit is compared: 4.50 is 4.5, but version 3.10 is not 3.1."""
     if "." in number and match["unit"] is None and number.endswith("0"):
         before = match.string[max(0, match.start() - 24) : match.start()]
         if _VERSIONED.search(before):
@@ -188,5 +189,5 @@ def _plainly(number: str, match: re.Match[str]) -> str:
 
 
 def with_unit(token: Token, unit: str) -> Token:
-    """The same number with a unit that is said elsewhere."""
+    """The same number with a unit that is given elsewhere in the text."""
     return replace(token, quantity=token.quantity and token.quantity.measured(unit))

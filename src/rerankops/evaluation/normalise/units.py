@@ -1,7 +1,7 @@
 """Units: how they are spelled, and how they convert.
 
-The table has only spellings; factors, offsets and dimensions come from pint. A spelling may have
-several meanings (度 is a degree or a kilowatt-hour, 寸 an inch or a Chinese inch): all are compared.
+The table contains only spellings; factors, offsets and dimensions come from pint. A spelling may have several meanings
+(度 is a degree or a kilowatt-hour, 寸 an inch or a Chinese inch); all of them are compared.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import cache
 
 @dataclass(frozen=True)
 class Meaning:
-    """value in base unit = number * factor + offset. kind: what it measures. customary: not of the metric system, so
-    that what is said in the other is rounded."""
+    """value in base unit = number * factor + offset. kind: what it measures. customary: the unit is not metric, so
+    values that are converted to or from metric units are rounded."""
 
     kind: str
     factor: float
@@ -109,18 +109,18 @@ _TEMPERATURE: tuple[tuple[str, str], ...] = (
     ("degree_Fahrenheit", "华氏度|°f|degrees fahrenheit|degree fahrenheit|fahrenheit|degrees f"),
 )
 _OWN: tuple[tuple[str, float, str], ...] = (
-    # what pint has no kind of its own for: kind, factor, spellings
+    # units that pint lacks or treats as another kind: kind, factor, spellings
     (
         "torque",
         1,
         "牛·米|牛米|牛顿米|牛顿·米|n·m|nm|n.m|n-m|newton meters|newton metres",
-    ),  # not the energy of the joule
+    ),  # not energy, as the joule is
     ("months", 1, "个月|month|months"),  # a month has no length in days
     ("months", 3, "个季度|季度"),
     ("months", 12, "年|周年|year|years|yr|yrs"),
     ("months", 1200, "个世纪"),
-    ("rotation", 1, "转/分|转/分钟|转每分钟|转每分|r/min|rpm|revolutions per minute"),  # no frequency to a driver
-    ("consumption", 1, "升/百公里|升/100公里|升每百公里|l/100km|l/100 km"),  # no area
+    ("rotation", 1, "转/分|转/分钟|转每分钟|转每分|r/min|rpm|revolutions per minute"),  # to a driver not a frequency
+    ("consumption", 1, "升/百公里|升/100公里|升每百公里|l/100km|l/100 km"),  # not an area
     ("consumption (mpg)", 1, "mpg|miles per gallon"),
     ("loudness", 1, "分贝|db|db(a)|decibel|decibels"),
     ("share", 1e-2, "%|percent|per cent"),
@@ -145,10 +145,11 @@ _SEVERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("公里时速", ("km/h", "km")),  # as tokens writes 时速120公里, which an accepted 120公里 may mean
 )
 _LETTER_CASES = {"L": "l", "V": "v", "W": "w", "A": "a", "J": "j", "Ω": "ω"}
-"""Units of one letter that may be written large; as small letters m, s, g, h, t, l, v, w may, a and j may not."""
+"""Units of one letter that may be capitals. As small letters, m, s, g, h, t, l, v and w may be units; a and j may
+not."""
 _SMALL_LETTERS = frozenset("mlsghtvw")
 _NOT_A_UNIT_BEFORE = {
-    # a Chinese unit of one character that begins another word there
+    # before these characters a Chinese unit of one character is the beginning of another word
     "安": "全装卓静徽排", "升": "级降温学职", "元": "素件旦月帅宝", "克": "拉服隆", "分": "之店区公支析别享为成布类数母子辨",
     "度": "假过数量", "天": "窗然线气空津猫", "年": "级轮龄份代", "米": "饭粉色其兰", "巴": "士黎西", "匹": "配", "伏": "尔特加",
     "转": "向弯动速换让", "秒": "杀", "块": "状", "吨": "位", "瓦": "片", "码": "头", "欧": "洲盟元", "焦": "点距", "磅": "礴",
@@ -172,13 +173,13 @@ def _alternative(spelling: str) -> str:
 
 _LONGEST_FIRST = sorted(set(_spellings()), key=lambda spelling: (-len(spelling), spelling))
 UNITS = "|".join(map(_alternative, _LONGEST_FIRST))
-"""A regular expression for every spelling; to be compiled with IGNORECASE, and its letters' case judged by `known`."""
+"""A regular expression for every spelling; compile it with IGNORECASE and let `known` judge the case of letters."""
 CHINESE_UNITS = "|".join(_alternative(spelling) for spelling in _LONGEST_FIRST if not spelling.isascii())
 
 
 def known(written: str) -> str | None:
-    """The table's spelling of a unit as it was written; None where its case says that it is none: 2.0T
-    is an engine and 4S a shop, 4G a network."""
+    """The table's spelling of a unit that was written after a number. None where its letter case shows that it is not a
+    unit: 2.0T is an engine, 4S a shop, 4G a network."""
     if len(written) == 1 and written.isascii() and written.isalpha():
         return _LETTER_CASES.get(written) or (written if written in _SMALL_LETTERS else None)
     return re.sub("[ -]", " ", written.lower()) if written.isascii() and " " in written else written.lower()
@@ -186,7 +187,7 @@ def known(written: str) -> str | None:
 
 @cache
 def meanings(unit: str) -> tuple[Meaning, ...]:
-    """What a spelling of the table may mean."""
+    """What a spelling in the table may mean."""
     return _table()[unit]
 
 
@@ -211,6 +212,6 @@ def _table() -> dict[str, tuple[Meaning, ...]]:
     table["市寸"] = (Meaning(table["米"][0].kind, 1 / 30),)
     for spelling, several in _SEVERAL:
         table[spelling] = tuple(table[one][0] for one in several)
-    for spelling in _LONGEST_FIRST:  # as a pattern may write it: "kilowatt-hours" with a space
+    for spelling in _LONGEST_FIRST:  # UNITS also matches "kilowatt-hours" with a space
         table.setdefault(spelling.replace("-", " "), table[spelling])
     return table

@@ -1,4 +1,4 @@
-"""One spelling for words that have several (挡 and 档, colour and color), and one for each way to negate.
+"""Gives words with several spellings one of them (挡 and 档, colour and color), and each kind of negation one form.
 
 无需, 不必 and 不用 become 不需要; 禁止, 请勿 and 不能 become 不可以; unsupported becomes not supported. So an accepted
 "无需更换" is found in "不用更换", and a negation is always a token of its own.
@@ -31,7 +31,7 @@ _NOT_ISE = frozenset(
 
 
 def spelled(word: str) -> str:
-    """One spelling for a word or a Chinese character, in small letters."""
+    """The spelling that stands for a word or a Chinese character in comparisons, in lower case."""
     if not word.isascii():
         return _CHARACTERS.get(word) or word.lower()
     word = word.lower()
@@ -69,7 +69,7 @@ _SUNDAY = re.compile("(?:星期|礼拜|周)[日天](?![津气窗])")
 
 
 def polarity(text: str) -> str:
-    """The text with its negations and modal verbs in one form each, and so the days of the week."""
+    """The text with each kind of negation, each modal verb and each day of the week in one form."""
     if not text.isascii():
         text = _SUNDAY.sub("周日", _WEEKDAY.sub(r"周\1", text)) if re.search("星期|礼拜|周", text) else text
         if "不" in text or "必" in text:
@@ -92,11 +92,11 @@ _SAME: tuple[tuple[str, ...], ...] = (
 _SAME_AS = {one: several for several in _SAME for one in several}
 POLAR = frozenset({*_SAME_AS, "不可以", "不需要", "不是", "不支持", "支持", "有", "不", "会", "不会", "否", "available", "supported",
     "not available", "not supported", "allowed", "not allowed", "可用", "不可用", "适用", "不适用", "true", "false", "possible"})  # fmt: skip
-"""Answers that say no more than whether: another part of the answer that says the opposite takes them back."""
+"""Answers that only affirm or deny; another part of an answer that says the opposite takes them back."""
 
 
 def synonyms(polar: str) -> tuple[str, ...]:
-    """Other words for an accepted answer that is a modal verb, a yes or a no; it comes first, and mostly alone."""
+    """An accepted answer, followed by words with the same meaning if it is a modal verb, a yes or a no."""
     return tuple(dict.fromkeys((polar, *_SAME_AS.get(polar, ()))))
 
 
@@ -104,7 +104,7 @@ _SEPARATOR = re.compile(r"[、;\n]|, |(?<=[\u3400-\u9fff]{2})[和与及](?=[\u34
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """The items of an accepted list (苹果、香蕉和梨), nothing when it is none or a sentence."""
+    """The items of an accepted list (苹果、香蕉和梨); empty when the text is not a list, or is a whole sentence."""
     if len(text) > 80 or re.search("[。!?]", text):
         return ()
     items = tuple(item.strip() for item in _SEPARATOR.split(text))
