@@ -7,8 +7,8 @@ in [-1, 1] a question. Pure: arrays in, numbers out; what is random takes a seed
 |----------------------------------------|--------------------------------------------------------------------|
 | how large is the difference?           | `bootstrap_interval`                                               |
 | is it larger than zero?                | `p_greater`, `bootstrap_lower_bound`                               |
-| the same, without a drawn number       | `p_better`: mid-p McNemar, or the saddlepoint of the sign flips    |
-| is it at least not below -margin?      | `non_inferiority_lower_bound`, `p_non_inferior`                    |
+| the same, without random draws         | `p_better`: mid-p McNemar, or the saddlepoint of the sign flips    |
+| is it surely not below -margin?        | `non_inferiority_lower_bound`, `p_non_inferior`                    |
 | how sure is one share?                 | `wilson_interval`                                                  |
 | how small a difference would show?     | `detectable_difference`; a loss, by `p_better`: `noticeable_loss`  |
 | several questions asked at once        | `holm`                                                             |
@@ -153,16 +153,18 @@ def p_greater(differences: ArrayLike, *, samples: int, seed: int) -> float:
 
 
 def p_better(differences: ArrayLike) -> float:
-    """One-sided p-value of "the mean difference is at most zero", the same every time and fine enough for any level.
+    """One-sided p-value of "the mean difference is at most zero". Deterministic, and fine enough for any significance
+    level.
 
-    Right-or-wrong metrics get McNemar's mid-p: the exact test counts the observed outcome whole and rejects equal
-    systems in .6 to .8 of the cases that it may; counted by half, its size over all numbers of discordant questions
-    stays within 1.005 of the level (Fagerland, Lydersen and Laake, "The McNemar test for binary matched-pairs data:
-    mid-p and asymptotic are better than exact conditional", 2013; benchmarks/gate.py has the table). Others get the
-    paired permutation test's p-value by the saddlepoint approximation of the distribution that its sign flips have
-    (Robinson, "Saddlepoint approximations for permutation tests and confidence intervals", 1982; Lugannani and Rice,
-    1980), whose relative error is small far out in the tail, where a thousand flips have nothing to count.
-    1.0 when no question tells the systems apart, or none is given.
+    Right-or-wrong metrics get McNemar's mid-p test. The exact test counts the probability of the observed outcome in
+    full and rejects equal systems only .6 to .8 times as often as its level allows. The mid-p test counts it half; over
+    all numbers of discordant questions its size is at most 1.005 times the level (Fagerland, Lydersen and Laake, "The
+    McNemar test for binary matched-pairs data: mid-p and asymptotic are better than exact conditional", 2013;
+    benchmarks/gate.py has the table). Other metrics get the p-value of the paired permutation test, computed by the
+    saddlepoint approximation to the distribution of its sign flips (Robinson, "Saddlepoint approximations for
+    permutation tests and confidence intervals", 1982; Lugannani and Rice, 1980). Its relative error is small far out in
+    the tail, which a thousand random flips hardly ever reach.
+    1.0 when no question distinguishes the systems, or when there is no question.
     """
     values = _clean(differences)
     values = values[np.abs(values) > _TIE]
@@ -175,7 +177,7 @@ def p_better(differences: ArrayLike) -> float:
 
 
 def _mid_p(wins: ArrayLike, of: ArrayLike) -> Floats:
-    """P(more than `wins` of `of` fair coins) and half of P(as many)."""
+    """P(more than `wins` heads in `of` fair coin flips) plus half of P(exactly as many)."""
     successes, trials = np.asarray(wins), np.asarray(of)
     above = special.bdtrc(successes, trials, 0.5)
     from_here = np.where(successes > 0, special.bdtrc(successes - 1, trials, 0.5), 1.0)
@@ -184,8 +186,8 @@ def _mid_p(wins: ArrayLike, of: ArrayLike) -> Floats:
 
 
 def _flipped(values: Floats) -> float:
-    """P(the sum of the values, each with a fair sign, is at least what it is), by Lugannani and Rice's formula for the
-    cumulant function K(t) = sum of log cosh(t v)."""
+    """P(the sum of the values with random fair signs is at least their actual sum), by Lugannani and Rice's formula
+    with the cumulant generating function K(t) = sum of log cosh(t v)."""
     total, scale = float(values.sum()), float(np.abs(values).max())
     weights, sought = np.abs(values) / scale, total / scale
     if sought >= weights.sum() - _TIE:  # every sign has to be a plus
@@ -212,8 +214,8 @@ def _flipped(values: Floats) -> float:
 
 @lru_cache(maxsize=64)
 def _fewest_wins(level: float, size: int) -> NDArray[np.int64]:
-    """Wins of 0, 1 … size discordant questions from which mid-p is at most `level`; one more than there are when none
-    is."""
+    """For each number of discordant questions 0, 1, …, size: the fewest wins at which mid-p is at most `level`; one
+    more than the number of questions where even winning all of them is not enough."""
     trials = np.arange(size + 1)
     low, high = np.zeros_like(trials), trials + 1
     while np.any(low < high):
@@ -226,9 +228,12 @@ def _fewest_wins(level: float, size: int) -> NDArray[np.int64]:
 
 
 def power_of_loss(loss: float, *, n: int, churn: float, level: float) -> float:
-    """The chance that `p_better` of the opposite differences is at most `level` on n questions of which a share churn
-    falls to either side alike and a share `loss` is lost besides. Exact for right-or-wrong metrics: summed over the
-    number of discordant questions, which is binomial, and the losses among them, which are too."""
+    """The probability that the test for a loss, `p_better` of the negated differences, gives at most `level`.
+
+    n: questions. churn: share of them on which the systems differ without either being better. loss: share that is lost
+    in addition. Exact for right-or-wrong metrics: summed over the number of discordant questions and, given that, over
+    the number of losses among them; both are binomial.
+    """
     churn = min(churn, 1 - loss)
     discordant = churn + loss
     if n < 1 or discordant <= 0:
@@ -254,8 +259,8 @@ def _binomial(successes: NDArray[np.int64], n: int, share: float) -> Floats:
 
 @lru_cache(maxsize=65536)
 def noticeable_loss(n: int, *, churn: float, level: float, power: float) -> float | None:
-    """The smallest loss, to a tenth of a point, of which `power_of_loss` is `power`; None when not even all is
-    noticed."""
+    """The smallest loss, to a tenth of a point, at which `power_of_loss` reaches `power`; None when not even losing
+    every question reaches it."""
     low, high = 0, 1000
     if power_of_loss(1.0, n=n, churn=churn, level=level) < power:
         return None
@@ -267,7 +272,7 @@ def noticeable_loss(n: int, *, churn: float, level: float, power: float) -> floa
 
 
 def questions_noticing(loss: float, *, churn: float, level: float, power: float, most: int = 1_000_000) -> int | None:
-    """The number of questions from which `power_of_loss` reaches `power`; None when it takes more than `most`.
+    """The number of questions at which `power_of_loss` reaches `power`; None when it takes more than `most`.
 
     Found by bisection. The power of a discrete test is not monotonic in the number of questions, so a slightly smaller
     number may reach it too.

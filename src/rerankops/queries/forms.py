@@ -1,7 +1,8 @@
-"""What a question asks for and what it is about, in a form that is equal for two wordings of one question.
+"""Parses a question into what it asks for and what it is about, in a form that is equal for two wordings of one
+question.
 
-A form leaves out script, width, politeness, function words, inflection and word order, and keeps what is asked for
-(`asks`) apart from what it is asked about (`words`). Words are those of jieba's dictionary (rjieba) for Chinese and
+A form leaves out script, width, politeness, function words, inflection and word order, and separates what is asked for
+(`asks`) from what it is asked about (`words`). Words are those of jieba's dictionary (rjieba) for Chinese and
 dictionary forms (simplemma) for English.
 """
 
@@ -22,22 +23,25 @@ _JOINING = re.compile(r"[\-'’/+]")
 _HAN = re.compile(rf"[{w.HAN}]")
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
 _PARTICLE = re.compile(rf"(?<=[{w.HAN}])(?<![为除不得极受罢])了(?![解如断结得])")
-"""The particle of what has happened, which the dictionary takes into words (灯亮了); not that of 为了 or 了解."""
+"""The particle 了 of completed actions, which the dictionary joins to other words (灯亮了); not the 了 of 为了 or
+了解."""
 _DOUBLED = re.compile(rf"([{w.HAN}])不\1(?!不)(?<![能会是要可用需算对带配好]不[能会是要可用需算对带配好])")
-"""赔不赔 asks whether somebody pays; the modal verbs among these are read with the other questions."""
+"""Yes-or-no questions that repeat the verb, such as 赔不赔. Those that repeat a modal verb are read with the other
+questions."""
 _DIRECTIONS = frozenset(("from", "to", "than", "by", "into", "从", "到", "比"))
 _ZERO_WEIGHT = 8.0
-"""Zipf frequency of a word that every text has (a billionth of all words is 0); information is what is left to it."""
+"""Zipf frequency at which a word carries no information, since every text contains it. The scale is logarithmic: a word
+with a billionth of all occurrences has 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A question, read.
+    """A parsed question.
 
-    asks: what for, as (kind, detail) pairs; none where no question word says it. words: what about. order: words,
-    question words of persons and things, and prepositions of direction, agent before action before patient.
-    owned: (owner, owned) neighbours of a genitive, and (question word, what is counted or chosen).
-    pieces: the words as they were written, in that order.
+    asks: what is asked for, as (kind, detail) pairs; empty when no question word says it. words: what it is about.
+    order: words, question words for persons and things, and prepositions of direction, with the agent before the action
+    and the action before the patient. owned: (owner, owned) neighbours of a genitive, and (question word, what is
+    counted or chosen). pieces: the words as they were written, in that order.
     A word that is itself asked for (which city, whose son) ends in a question mark: it cannot be left out.
     """
 
@@ -49,7 +53,7 @@ class Form:
 
 
 class _Draft:
-    """A form while it is read."""
+    """A form that is being built."""
 
     def __init__(self) -> None:
         self.asks: set[tuple[str, str]] = set()
@@ -60,7 +64,7 @@ class _Draft:
         self._genitive = ""
 
     def take(self, word: str, piece: str) -> None:
-        """A word of the subject, and as it was written."""
+        """Adds a word that the question is about. piece: the word as it was written."""
         if self._genitive and self._words:
             last = self._words[-1]
             self._owned.add((word, last) if self._genitive == "of" else (last, word))
@@ -70,21 +74,22 @@ class _Draft:
         self._pieces.append(piece)
 
     def mark(self, item: str) -> None:
-        """What has a place in the order and is no word of the subject."""
+        """Adds an item to the order only; the question is not about it."""
         self._order.append(item)
 
     def link(self, genitive: str) -> None:
-        """A genitive stands between the last word and the next: of, or one whose owner comes first."""
+        """Notes a genitive between the last word and the next one. genitive: "of", or another one, whose owner comes
+        first."""
         self._genitive = genitive
 
     def count(self, word: str, before: str) -> None:
-        """A word right after a question word is what is counted or chosen: how many cups, which county."""
+        """Notes a word right after a question word: it is what is counted or chosen (how many cups, which county)."""
         if before in ("?amount", "?what"):
             self._owned.add((before, word))
 
     def form(self) -> Form:
         if ("when", "") in self.asks and len(self.asks) > 1:
-            self.asks.discard(("when", ""))  # a clause of time: what can it be when i turn left
+            self.asks.discard(("when", ""))  # "when" begins a clause here: what can it be when i turn left
         asks, words = self.asks, self._words
         if any(kind == "amount" for kind, _ in asks) and "大小" in words and any(_measured(word) for word in words):
             words = [word for word in words if word != "大小"]
@@ -94,7 +99,8 @@ class _Draft:
 
 
 class Reader:
-    """Reads texts as forms, with groups of words that mean the same; the first of a group stands for the others."""
+    """Parses texts into forms. synonyms: groups of words that mean the same; each word is replaced by the first of its
+    group."""
 
     def __init__(self, synonyms: Iterable[Sequence[str]] = ()) -> None:
         import rjieba
@@ -136,11 +142,11 @@ class Reader:
         return folded
 
     def known(self, word: str) -> bool:
-        """Whether a word stands in the dictionary of Chinese words, or is one that the settings name."""
+        """Whether a word is in the dictionary of Chinese words, or one that the settings name."""
         return bool(self._jieba.has_word(word))
 
     def cut(self, run: str) -> tuple[str, ...]:
-        """The words of a run of Chinese characters."""
+        """Segments a run of Chinese characters into words."""
         found: tuple[str, ...] = self._cut(run)
         return found
 
@@ -148,7 +154,7 @@ class Reader:
         return tuple(self._jieba.cut(run, hmm=False))
 
     def read(self, plain: str) -> Form:
-        """The form of a text that `plain` gave."""
+        """Parses a text that `plain` returned."""
         return self._chinese(plain) if _HAN.search(plain) else self._english(plain)
 
     # -- Chinese
@@ -198,7 +204,8 @@ class Reader:
         return tokens
 
     def _apart(self, word: str) -> tuple[str, ...]:
-        """开天窗 stands in the dictionary and is what 打开 does to a 天窗."""
+        """Splits a verb from its object: 开天窗 is in the dictionary as one word, but means 打开 with the object
+        天窗."""
         if len(word) > 2 and word not in self._canonical:
             for size in (2, 1):
                 if word[:size] in self._canonical and len(word) > size + 1 and self.known(word[size:]):
@@ -206,7 +213,7 @@ class Reader:
         return (word,)
 
     def _agent(self, word: str) -> str:
-        """谁 and 作者 together ask who wrote: the verb of a word for a person who does something."""
+        """The verb that belongs to a word for a person who does something: 谁 with 作者 asks who wrote."""
         verb = w.CHINESE_AGENTS.get(word)
         if verb is None and len(word) > 2 and word[-1] in "者人" and self.known(word[:-1]):
             verb = word[:-1]
@@ -263,7 +270,7 @@ class Reader:
 
 
 def _asked_in_chinese(kind: str, detail: str, found: re.Match[str], asks: set[tuple[str, str]]) -> list[str]:
-    """Adds what a match asks for, and gives the items that stand for it."""
+    """Adds what a match asks for to `asks`, and returns the items that replace the match."""
     if kind == "price":
         asks.add(("amount", ""))
         return ["价格"]
@@ -283,7 +290,7 @@ def _asked_in_chinese(kind: str, detail: str, found: re.Match[str], asks: set[tu
 
 
 def _active_chinese(items: list[str]) -> list[str]:
-    """P 被 A V becomes A V P, and A 把 P V becomes A V P: who does it, what, to whom."""
+    """Rewrites passives and fronted objects in active order: P 被 A V and A 把 P V both become A V P."""
     content = [i for i, item in enumerate(items) if item not in w.CHINESE_FUNCTION_WORDS]
     if "被" in items:
         at = items.index("被")
@@ -307,7 +314,8 @@ def _active_chinese(items: list[str]) -> list[str]:
 
 
 def _active_english(items: list[str]) -> list[str]:
-    """P was V by A becomes A V P; who did A V becomes A V who."""
+    """Rewrites passives and fronted objects in active order: P was V by A becomes A V P; who did A V becomes A V
+    who."""
     been = [i for i, item in enumerate(items) if item in ("is", "are", "was", "were", "be", "been", "being")]
     by = [i for i, item in enumerate(items) if item == "by"]
     if been and by and been[0] < by[-1]:
@@ -323,12 +331,12 @@ def _active_english(items: list[str]) -> list[str]:
 
 
 def _plain_token(token: str) -> str:
-    """Hyphens and slashes join (e-mail is email), an apostrophe divides (what's, canada's)."""
+    """Removes hyphens and slashes (e-mail is email), and splits at an apostrophe (what's, canada's)."""
     return re.sub(r"['’]", " ", token) if "'" in token or "’" in token else _JOINING.sub("", token)
 
 
 def _negates(before: str, item: str) -> bool:
-    """don t, dont, cannot: what n't has become."""
+    """Whether an item is what has become of n't: don t, dont, cannot."""
     return (
         item == "cannot"
         or (item == "t" and before in w.ENGLISH_NEGATIONS)
@@ -360,7 +368,8 @@ def _lemma(word: str) -> str:
 
 @lru_cache(maxsize=20_000)
 def _done_by(word: str) -> str:
-    """invent of inventor: the verb of a noun for somebody who does something, where there is one."""
+    """The verb that belongs to a noun for somebody who does something (invent for inventor); the word itself if there
+    is none."""
     from simplemma import is_known
 
     if word in w.ENGLISH_AGENTS:
@@ -375,8 +384,8 @@ def _done_by(word: str) -> str:
 
 @lru_cache(maxsize=200_000)
 def information(word: str) -> float:
-    """What a word tells, in decades: 8 less its Zipf frequency (van Heuven and others, 2014), 8 for one that
-    is rarer than one in a million."""
+    """The information that a word carries, in powers of ten: 8 minus its Zipf frequency (van Heuven and others, 2014),
+    or 8 for a word that is rarer than one in a million."""
     frequencies = _frequencies("zh" if _HAN.search(word) else "en")
     return _ZERO_WEIGHT - frequencies.get(word, 0.0)
 
@@ -391,7 +400,7 @@ def _frequencies(language: str) -> dict[str, float]:
 
 
 def _compile(patterns: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], list[str]]:
-    """One pattern whose last group names the row that matched."""
+    """Joins the patterns into one, whose last group tells which row matched; returns it with the kind of each row."""
     rows, seen = [], set()
     for place, (_, pattern) in enumerate(patterns):
         unnamed = pattern

@@ -1,11 +1,11 @@
-"""A misspelt word as a word of other texts: one slip of the keyboard in Latin letters, a homophone in Chinese.
+"""Corrects misspelt words to words of other texts: one keyboard slip in Latin letters, a homophone in Chinese.
 
-A word is taken for misspelt only when the dictionary lacks it and it is a hundred times rarer than what it may stand
-for, after the noisy channel of Kernighan, Church and Gale ("A spelling correction program based on a noisy channel
-model", 1990): two words that both exist, Niger and Nigeria, are two words. Chinese is typed by its sound, so a wrong
-character sounds like the right one, or nearly (zh and z, in and ing: fuzzy sounds, as input methods call them); it is
-corrected where what was typed is no word, or a hundred times rarer. Numerals and words that tell questions apart never
-are: 四 and 十, 左 and 座.
+A word counts as misspelt only when the dictionary lacks it and it is a hundred times rarer than the word that may be
+meant, after the noisy channel of Kernighan, Church and Gale ("A spelling correction program based on a noisy channel
+model", 1990). Two words that both exist, such as Niger and Nigeria, stay two words. Chinese is typed by its sound, so a
+wrong character sounds the same as the right one, or nearly (zh and z, in and ing; input methods call these fuzzy
+sounds). It is corrected when what was typed is not a word, or is a hundred times rarer. Numerals, and words that
+distinguish questions, are never corrected: 四 and 十, 左 and 座.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from rerankops.queries.forms import Reader, information
 _LATIN = re.compile(r"[a-z]{5,}")
 _RUN = re.compile(rf"[{wording.HAN}]+")
 _LONGEST = 4
-"""Characters of a Chinese word that is looked for."""
+"""Maximum characters of a Chinese word that is looked up."""
 _APART = frozenset("零〇一二两三四五六七八九十百千万亿").union(wording.TELLING)
 _RARER = 2.0
-"""Decades by which a slip is rarer than the word: fewer than one writing in a hundred has it."""
+"""How much rarer a misspelling is than the word, in powers of ten: it makes up less than one in a hundred
+occurrences."""
 
 
 class Spelling:
-    """The words of some texts, and which of them a misspelt word may be."""
+    """The words of some texts, for finding which of them a misspelt word may be."""
 
     def __init__(self, reader: Reader, texts: Iterable[str]) -> None:
         self._reader = reader
@@ -52,7 +53,8 @@ class Spelling:
                 self._sounds.setdefault(_sound(word), set()).add(word)
 
     def corrected(self, plain: str) -> Iterator[str]:
-        """The text with one or all of its misspelt words mended; nothing when none is."""
+        """Yields the text with misspelt words corrected: once with all those in Latin letters, and once for each that
+        is possible in Chinese. Yields nothing when no word seems misspelt."""
         latin = {word: right for word in set(_LATIN.findall(plain)) if (right := self._meant(word))}
         if latin:
             yield _LATIN.sub(lambda found: latin.get(found.group(), found.group()), plain)
@@ -65,7 +67,7 @@ class Spelling:
                         yield plain[: begin + start] + word + plain[begin + start + size :]
 
     def _heard(self, typed: str) -> list[str]:
-        """Words of the texts that sound like what was typed and may be meant by it."""
+        """Words of the texts that sound like what was typed and may be what was meant."""
         heard = {word for sound in _sounds(typed) for word in self._sounds.get(sound, ())}
         if not heard or typed in heard:
             return []
@@ -97,20 +99,21 @@ def _deletions(word: str) -> set[str]:
 
 @lru_cache(maxsize=200_000)
 def _one_slip(one: str, other: str) -> bool:
-    """One letter more, less, other, or two neighbours swapped (Damerau, 1964); the first letter is rarely wrong."""
+    """Whether one letter was added, left out or replaced, or two neighbours swapped (Damerau, 1964). The first letter
+    must be equal, since it is rarely wrong."""
     from rapidfuzz.distance import OSA
 
     return one[0] == other[0] and OSA.distance(one, other, score_cutoff=1) == 1
 
 
 def _one_differs(word: str, typed: str) -> bool:
-    """Whether one character differs, and tells nothing by itself."""
+    """Whether exactly one character differs, and that character does not distinguish questions by itself."""
     differing = [(a, b) for a, b in zip(word, typed, strict=True) if a != b]
     return len(differing) == 1 and not any(character in _APART for character in differing[0])
 
 
 def _sound(word: str) -> str:
-    """How a word of the dictionary is read."""
+    """The pronunciation of a word of the dictionary."""
     from pypinyin import lazy_pinyin
 
     return " ".join(_blurred(str(syllable)) for syllable in lazy_pinyin(word))
@@ -118,7 +121,7 @@ def _sound(word: str) -> str:
 
 @lru_cache(maxsize=100_000)
 def _sounds(typed: str) -> tuple[str, ...]:
-    """How characters may be read that are no word: every reading of each."""
+    """The possible pronunciations of characters that are not a word: all combinations of their readings."""
     readings = [_readings(character) for character in typed]
     return tuple(" ".join(one) for one in itertools.product(*readings)) if math.prod(map(len, readings)) <= 64 else ()
 
@@ -131,5 +134,5 @@ def _readings(character: str) -> tuple[str, ...]:
 
 
 def _blurred(syllable: str) -> str:
-    """Sounds that speakers of many dialects type alike: zh ch sh as z c s, ang eng ing as an en in."""
+    """Merges sounds that speakers of many dialects type alike: zh ch sh with z c s, ang eng ing with an en in."""
     return re.sub(r"(?<=[aei])ng$", "n", re.sub(r"^([zcs])h", r"\1", syllable))

@@ -1,11 +1,12 @@
-"""Which questions ask the same. They are found by equal keys, so that time grows about linearly with their number.
+"""Finds questions that ask the same. They are looked up by equal keys, so the time grows about linearly with their
+number.
 
 Two questions are near-duplicates when they ask for the same thing about the same words (`queries.forms`). One of them
 may have further words that carry little information, and a misspelt word of one counts as a word of the other. An
-informative word without counterpart, another question word, and swapped roles keep questions apart.
+informative word without a counterpart, another question word, and swapped roles keep questions apart.
 
 Each question is looked up under a handful of keys, as in the deletion neighbourhoods of Bocek, Hunt and Stiller ("Fast
-similarity search in large dictionaries", 2007): its words, and its words less each set that may be missing.
+similarity search in large dictionaries", 2007): its words, and its words without each set that may be missing.
 """
 
 from __future__ import annotations
@@ -22,22 +23,23 @@ from rerankops.queries.forms import Form, Reader, Synonyms, information
 from rerankops.queries.misspellings import Spelling
 
 _MOST_MISSING = 3
-"""Words that one question may have besides."""
+"""Maximum number of words that one of two near-duplicates may have in addition."""
 _OPEN = frozenset(("what", "amount", "how"))
-"""What a bare keyword query may be asking: 后备箱容积 is 后备箱容积是多少, ESP开启 is 怎么开启ESP."""
+"""What a query without a question word may be asking for: 后备箱容积 equals 后备箱容积是多少, ESP开启 equals
+怎么开启ESP."""
 
 Key = str | frozenset[str]
 Read = tuple[Form, list[Key], list[Key]]
-"""A form, the keys of all its words, and those of its words less what may be missing."""
+"""A form, the keys of all its words, and the keys of its words without those that may be missing."""
 
 
 def near_to(
     queries: pl.DataFrame, gold: pl.DataFrame, *, threshold: float, synonyms: Iterable[Sequence[str]] | None = None
 ) -> set[str]:
-    """Ids of the queries that ask the same as a gold question; frames of id and normal.
+    """Ids of the queries that ask the same as a gold question. Both frames have the columns id and normal.
 
-    threshold: share of the information of all words that both must have, 0 < threshold <= 1, see `likeness`. synonyms:
-    groups of words that mean the same, None for those of base.yaml.
+    threshold: share of the information of all words that both must have in common, 0 < threshold <= 1, see `likeness`.
+    synonyms: groups of words that mean the same; None for those of base.yaml.
     """
     asked = queries["normal"].drop_nulls().unique().to_list()
     index = Index(gold["normal"].to_list(), threshold=threshold, readings=Readings([*asked, *gold["normal"]], synonyms))
@@ -48,9 +50,10 @@ def near_to(
 def similar_pairs(
     left: pl.DataFrame, right: pl.DataFrame, *, threshold: float, synonyms: Iterable[Sequence[str]] | None = None
 ) -> pl.DataFrame:
-    """Pairs (left_id, right_id) of near-duplicates, sorted; a frame against itself pairs every text with itself too.
+    """Pairs (left_id, right_id) of near-duplicates, sorted; a frame compared with itself also pairs every text with
+    itself.
 
-    For sets of gold's size: a log of templates has more pairs than can be listed, see `merged`.
+    Only for sets of the size of a gold set: a log of templates has more pairs than can be listed, see `merged`.
     """
     texts = right["normal"].to_list()
     ids = right["id"].to_list()
@@ -63,7 +66,8 @@ def similar_pairs(
 
 
 class Merged(NamedTuple):
-    """For each text the place of the one that stands for it, and whether it nearly equals a gold question."""
+    """For each text, the place of the text that represents it, and whether it is a near-duplicate of a gold
+    question."""
 
     stands_for: list[int]
     near_gold: list[bool]
@@ -77,10 +81,11 @@ def merged(
     gold_threshold: float | None = None,
     synonyms: Iterable[Sequence[str]] | None = None,
 ) -> Merged:
-    """Merges distinct texts, the likeliest to stand for others first: the first that a text nearly equals stands for
-    it, or itself. A text that stands for another is its own: chains of near-duplicates do not join what is unlike.
+    """Merges near-duplicates among distinct texts, which are given in order of preference as representatives.
 
-    Each text is read once for both questions. gold_threshold: None for the same as threshold.
+    Each text is represented by the first representative that it is a near-duplicate of, or else becomes one itself. A
+    text that is represented by another never represents a third, so chains of near-duplicates do not join questions
+    that differ. gold_threshold: None for the same as threshold.
     """
     readings = Readings([*texts, *gold], synonyms)
     own = Index([], threshold=threshold, readings=readings)
@@ -98,9 +103,9 @@ def merged(
 
 
 def likeness(words: frozenset[str], more: frozenset[str]) -> float:
-    """The share of the information in `more` that its subset `words` has, which is what the thresholds bound; the index
-    looks up subsets that reach it (`_parts`). 0 where a missing word tells questions apart. A kind beside a name (the
-    movie Jaws) carries no information."""
+    """The share of the information in `more` that is also in its subset `words`: what the thresholds bound, and what the
+    index looks subsets up by (`_parts`). 0 where a missing word distinguishes questions or `words` is not a subset.
+    Words for the kind of a named thing (the movie Jaws) count nothing."""
     missing = more - words
     if not words <= more or any(_tells(word) for word in missing):
         return 0.0
@@ -121,14 +126,17 @@ class Readings:
         self.read = lru_cache(maxsize=32)(self._reader.read)
 
     def _written(self, text: str) -> tuple[str, list[str]]:
-        """The text in plain letters, and that with what may be misspelt in it mended."""
+        """The text in plain form, and a list of that form and its possible spelling corrections."""
         plain = self._reader.plain(text)
         return plain, [plain, *self._spelling.corrected(plain)]
 
 
 class Index:
-    """Texts by what they ask, for looking up those that a text nearly equals. readings: of these and of what will be
-    looked up, since a text taken in may be a misspelt one of those; None: of these alone."""
+    """Texts indexed by what they ask, for looking up the near-duplicates of a text.
+
+    readings: of the indexed texts and of those that will be looked up, since an indexed text may contain a misspelt
+    word of one of these; None: of the indexed texts alone.
+    """
 
     def __init__(
         self,
@@ -148,7 +156,7 @@ class Index:
             self.add(text)
 
     def add(self, text: str | None) -> None:
-        """Takes a text in; its place is the number of those before it."""
+        """Adds a text. Its place is the number of texts added before it."""
         place, self._count = self._count, self._count + 1
         plain, writings = self._readings.written(text or "")
         self._texts.setdefault(plain, []).append(place)
@@ -160,11 +168,11 @@ class Index:
                 self._less.setdefault(key, []).append((place, form))
 
     def first(self, text: str | None) -> int | None:
-        """The place of the first text found that this one nearly equals."""
+        """The place of the first near-duplicate found; None when there is none."""
         return next(self._found(text or ""), None)
 
     def matches(self, text: str | None) -> list[int]:
-        """Places of all texts that this one nearly equals, in their order."""
+        """The places of all near-duplicates, in ascending order."""
         return sorted(set(self._found(text or "")))
 
     def _found(self, text: str) -> Iterator[int]:
@@ -190,7 +198,7 @@ class Index:
 
 
 def same_question(one: Form, other: Form) -> bool:
-    """Whether two forms of like words ask for the same and give everybody the same role."""
+    """Whether two forms with nearly the same words ask for the same and have the same roles."""
     if not _ask_alike(one.asks, other.asks):
         return False
     if not (one.words <= other.words or other.words <= one.words or _divided(one, other)):
@@ -216,7 +224,7 @@ def _base_synonyms() -> Synonyms:
 
 
 def reader(synonyms: Iterable[Sequence[str]] | None) -> Reader:
-    """The reader of these synonyms, made once; None for those of base.yaml."""
+    """The parser for these synonyms, made once; None for those of base.yaml."""
     return _reader(_base_synonyms() if synonyms is None else tuple(tuple(group) for group in synonyms))
 
 
@@ -225,19 +233,20 @@ def _counted(form: Form) -> set[tuple[str, str]]:
 
 
 def _whole(form: Form) -> list[Key]:
-    """Words in any order, and their characters: what segmentation or a space divides differently, see `_divided`."""
+    """Keys that do not depend on word order: the words, and their characters, which match words that are divided
+    differently (see `_divided`)."""
     return [form.words, "".join(sorted("".join(form.pieces)))] if form.words else []
 
 
 def _divided(one: Form, other: Form) -> bool:
-    """Whether all pieces of one stand in the other, whose characters are the same, divided otherwise."""
+    """Whether two forms with the same characters differ only in how these are divided into words."""
     text, more = "".join(one.pieces), "".join(other.pieces)
     return all(piece in more for piece in one.pieces) or all(piece in text for piece in other.pieces)
 
 
 @lru_cache(maxsize=100_000)
 def _tells(word: str) -> bool:
-    """Whether a question without this word is another one, however little the word weighs."""
+    """Whether leaving out this word makes another question, however little information the word carries."""
     return word not in wording.CHINESE_CLASS_WORDS and (
         len(word) == 1
         or word in wording.TELLING
@@ -255,7 +264,7 @@ def _weight(word: str) -> float:
 
 
 def _parts(form: Form, threshold: float) -> list[Key]:
-    """The words less each set that may be missing from them at this threshold."""
+    """The words without each set of words that may be missing at this threshold."""
     weights = {word: _weight(word) for word in form.words}
     allowed = (1 - threshold) * sum(weights.values()) + 1e-9
     loose = sorted((weight, word) for word, weight in weights.items() if weight <= allowed and not _tells(word))
@@ -290,8 +299,7 @@ def _ask_alike(one: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]
 
 
 def _mirrored(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether something stands before and something after a word in one that stand after and before it in the other:
-    did X beat Y, did Y beat X."""
+    """Whether two words have changed sides of a third: did X beat Y, did Y beat X."""
     first = {word: place for place, word in enumerate(one) if one.count(word) == 1}
     second = {word: place for place, word in enumerate(other) if other.count(word) == 1}
     shared: Mapping[str, int] = {word: place for word, place in first.items() if word in second}

@@ -1,4 +1,5 @@
-"""From what users type to queries: one spelling, usable or not, strata. Near-duplicates: see `near_duplicates`."""
+"""Turns what users type into queries: one spelling, a check of usability, strata. Near-duplicates: see
+`near_duplicates`."""
 
 from __future__ import annotations
 

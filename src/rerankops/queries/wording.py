@@ -1,8 +1,8 @@
-"""The words of a question that are not its subject, in Chinese and English: question words, politeness, function words.
+"""The words that a question is not about, in Chinese and English: question words, polite phrases, function words.
 
-Only tables; `queries.forms` reads questions with them. They list closed word classes (interrogatives, particles,
-pronouns, auxiliaries, articles, prepositions, classifiers), which grammars enumerate. What a team calls its parts is an
-open class and stands in the settings (`queries.synonyms`).
+This module has only tables; `queries.forms` parses questions with them. They list closed word classes (interrogatives,
+particles, pronouns, auxiliaries, articles, prepositions, classifiers), which grammars enumerate. What a team calls its
+parts is an open class and belongs in the settings (`queries.synonyms`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ UNITS = {
     "千帕": "kpa", "kpa": "kpa", "兆帕": "mpa", "bar": "bar", "巴": "bar", "psi": "psi", "转": "rpm", "迈": "kmh",
     "平米": "m2", "平方米": "m2", "平方公里": "km2", "万": "10k",
 }  # fmt: skip
-"""Spelling of a unit to the unit's name: 公里 and km are both km."""
+"""Maps the spelling of a unit to its name: 公里 and km are both km."""
 DIMENSIONS = {"高": "高度", "长": "长度", "宽": "宽度", "深": "深度", "重": "重量", "远": "距离", "快": "速度",
               "厚": "厚度", "大": "大小", "粗": "粗细"}  # fmt: skip
-"""多高 asks for a 高度. 多大 fits every quantity and is left open when one is named."""
+"""多高 asks for a 高度. 多大 fits every quantity, so it is dropped when the question names one."""
 QUANTITIES = "率量度积力压距速温耗价值程比径格性数龄重功寸高长宽深厚"
-"""Last character of what is measured: after 功率, 容积 or 车高, 多大 and 多少 ask the same."""
+"""Last characters of words for quantities: after 功率, 容积 or 车高, 多大 and 多少 ask the same."""
 
 
 def _any(words: dict[str, str]) -> str:
@@ -38,7 +38,7 @@ def _any(words: dict[str, str]) -> str:
 
 _TIME, _UNIT = _any(TIME_UNITS), _any(UNITS)
 CHINESE_PATTERNS: tuple[tuple[str, str], ...] = (
-    # what is said to whoever answers; "" asks nothing
+    # phrases that address whoever answers; "" asks for nothing
     ("", r"(?:各位|诸位|有没有)(?:大神|大佬|高手|专家|师傅|老师|朋友|车友|车主|网友|同学|前辈)们?|(?:大神|大佬|高手|专家|师傅|老师|亲)们?(?=[，, ]|请|问|求|帮|能不能告诉|$)"),
     ("", r"(?:小白|新手|新人|本人|我)?(?:想|要|来)?(?:请)?(?:问|请教|咨询|打听|了解|知道)(?:一下下?|下(?![雨雪坡车载架单方面班课午周个月次水降拉滑])|个问题)(?:子)?"),
     ("", r"^(?:小白|新手|新人)(?:我)?(?=请|想|求|问)"),
@@ -78,13 +78,13 @@ CHINESE_PATTERNS: tuple[tuple[str, str], ...] = (
     ("how", r"(?:应该|应当|该|要)?(?:怎么样|怎么着|怎样|怎么|怎末|怎麽|咋样|咋|如何|怎|何以)(?:才能|才|能够|能|可以)?(?:去|来)?"),
     ("how", r"(?:的)?(?:操作)?(?:方法|步骤|办法|教程|流程)(?:是)?(?:什么|哪些|有哪些|怎样的)?$"),
     ("what", r"(?:是|有|指)?(?:什么样|什么|啥样|啥|哪种)(?:的)?(?:啊|呢)?|(?<=为)何"),
-    # yes or no, by what is asked of it
+    # yes or no, by the modal verb
     ("whether:can", r"(?:能不能|可不可以|能否|可否|可以不可以|能不|是否能够?|是否可以|会不会能)(?:够)?"),
     ("whether:have", r"(?:有没有|有无|是否有|是否带|是否配备?|带不带|配没配)"),
     ("whether:need", r"(?:需不需要|要不要|用不用|是否需要|是否要|是不是需?要|是否必须)"),
     ("whether", r"(?:会不会|是否会|是不是|是否|算不算|对不对)"),
 )  # fmt: skip
-"""What a pattern asks for and the pattern; the first that matches at a place wins."""
+"""(what a pattern asks for, pattern) pairs; at each place the first that matches is used."""
 CHINESE_WHETHER = r"(?:吗|嘛|么|没有|没|不)[呢啊呀?？ ]*$"
 CHINESE_MODALS = {"可以": "can", "能够": "can", "能": "can", "可": "can", "有": "have", "带": "have", "配": "have",
                   "配备": "have", "具备": "have", "需要": "need", "要": "need", "必须": "need", "需": "need", "得": "need",
@@ -97,10 +97,11 @@ CHINESE_FUNCTION_WORDS = frozenset(
     "时 时候 的时候 的话 话 如果 当 现在 已经 已 从 到 对 对于 关于 以 而 但 但是 然后 并 且 并且 去 来 代表 表示 意思 "
     "上面 怎么 什么 一些 有些 现有 会不会 功能".split()
 )
-"""Particles, pronouns, copulas, auxiliaries, prepositions, conjunctions and the adverbs that add nothing to a question.
-上 and 里 are place words there; 多, 不, 前, 后 and their like are none: they tell questions apart."""
+"""Particles, pronouns, copulas, auxiliaries, prepositions, conjunctions and adverbs that add nothing to a question. 上
+and 里 are among them as place words; 多, 不, 前, 后 and the like are not, since they distinguish questions."""
 CHINESE_CLASS_WORDS = frozenset("车 汽车 车子 车辆 爱车 车型 轿车 大小 电影 影片 歌曲 小说 电视剧 城市 国家".split())
-"""Kinds that may stand beside the name of one (a city beside its name), or stand for the thing at hand."""
+"""Words for kinds of things. They may accompany a name (a city and its name) or refer to the thing that the question is
+about."""
 CHINESE_AGENTS = {"作者": "写", "导演": "导演", "主演": "演", "创始人": "创立", "创办人": "创办", "发明家": "发明"}
 CHINESE_SYNONYMS = (
     ("高度", "身高"), ("重量", "自重", "车重", "体重"), ("第一次", "首次", "头一次", "首回"), ("最后一次", "末次"),
@@ -114,7 +115,7 @@ CHINESE_SYNONYMS = (
     ("打败", "击败"), ("修理", "修", "维修"), ("取消", "解除"), ("使用", "用"), ("建造", "建", "修建", "建成"),
     ("不能", "无法", "不可以", "没法", "不了"), ("没有", "没", "无"), ("导致", "引起", "造成"), ("成", "转成", "变成"),
 )  # fmt: skip
-"""Words of general language that operate on things; the first of a group stands for the others."""
+"""Words of general language; each is replaced by the first of its group."""
 
 # -- English
 
@@ -156,7 +157,7 @@ ENGLISH_MODALS = {
     "will": "will", "would": "will", "has": "have", "have": "have", "had": "have",
     "is": "", "are": "", "was": "", "were": "", "do": "", "does": "", "did": "", "am": "",
 }  # fmt: skip
-"""An auxiliary that opens a question which has no question word, and what it asks."""
+"""Auxiliaries that begin a question without a question word, and what each asks for."""
 ENGLISH_FUNCTION_WORDS = frozenset(
     "a an the of in on at for to from by with about into onto upon as than via per is are was were be been being am do "
     "does did doing done have has had having will would can could shall should may might must i you he she it we they me "
@@ -170,16 +171,16 @@ ENGLISH_CLASS_WORDS = frozenset(
 ENGLISH_NEGATIONS = frozenset(
     "don doesn didn isn aren wasn weren can couldn won wouldn shouldn hasn haven hadn ain mustn needn".split()
 )
-"""What stands before the t of n't once the apostrophe has become a space; `cannot` and `can t` end alike."""
+"""What is left before the t of n't when the apostrophe becomes a space; `cannot` and `can t` are handled alike."""
 ENGLISH_AGENTS = {"author": "write", "creator": "create", "founder": "found"}
 PERSONAL_DO = frozenset(("do", "does", "did"))
 NAMED_BY_LETTER = frozenset(
     "model class type series galaxy version size grade plan iphone trim line mark vitamin hepatitis rev revision "
     "appendix section part level schedule form formula influenza group".split()
 )
-"""After these a lone letter is a name (model s, vitamin a), elsewhere an article or what is left of 's."""
+"""After these words a lone letter is a name (model s, vitamin a); elsewhere it is an article or what is left of 's."""
 CLITIC_HOSTS = frozenset("i you he she it we they who what that there how where when".split())
-"""What 'd and 'm hang on; after other words a lone d or m is a name (vitamin d)."""
+"""Words that 'd and 'm are attached to; after other words a lone d or m is a name (vitamin d)."""
 ENGLISH_SYNONYMS = (
     ("price", "cost", "fee"), ("eu", "european union"), ("un", "united nations"), ("mean", "stand for"), ("height", "tallness"), ("turn on", "switch on"),
     ("turn off", "switch off"), ("repair", "fix", "mend"), ("film", "shoot"), ("weight", "weigh"),
@@ -191,7 +192,7 @@ ENGLISH_SYNONYMS = (
 # -- both
 
 NEGATING = "不没未无非别勿"
-"""A Chinese word that begins with one of these denies something: 不会, 未关."""
+"""A Chinese word that begins with one of these characters is a negation: 不会, 未关."""
 
 TELLING = frozenset(
     "前 后 左 右 上 下 内 外 主 副 高 低 大 小 多 少 新 旧 老 长 短 快 慢 开 关 冷 热 首 末 不 没 没有 无 未 非 别 勿 不能 之前 之后 "
@@ -201,5 +202,5 @@ TELLING = frozenset(
     "outside out male female north south east west northern southern eastern western min max minimum maximum more less "
     "most least best worst only except all every each both half double single other another same different".split()
 )
-"""Frequent as they are, a question with one of these is never the question without: direction, order, state, degree,
-negation."""
+"""Words that distinguish questions although they are frequent: direction, order, state, degree, negation. A question
+with one of them is never a near-duplicate of the question without it."""

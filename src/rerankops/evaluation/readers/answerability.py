@@ -1,19 +1,20 @@
-"""How likely the rule-based reader's answer is to answer the question: a logistic regression on three signs.
+"""How likely the rule-based reader's answer is to answer the question: a logistic regression on three features
+(`Signs`).
 
-The signs see the answering sentence, its passage's heading and the question, never ranks or scores, so that a ranker
-cannot make the reader more confident merely by moving a passage up:
+The features are computed from the answering sentence, its passage's heading and the question, never from ranks or
+scores, so that a ranker cannot make the reader more confident merely by moving a passage up:
 
-- told: the weighted share of the question's terms that the sentence or the heading holds;
-- about: the share of the heading's terms that the question holds: another car's heading names another car;
-- lacking: the share of the question's years, numbers and models that neither title nor passage has.
+- told: the weighted share of the question's terms that occur in the sentence or the heading;
+- about: the share of the heading's terms that occur in the question; it is low when the heading names another car;
+- lacking: the share of the question's years, numbers and models that occur in neither the title nor the passage.
 
-The heading is the passage's title. An empty title, or one that shares no term with its passage or the question, such as
-a file name, says nothing: the passage's first sentence takes its place, with weights of its own.
+The heading is the passage's title. A title that is empty, or that shares no term with its passage or the question, such
+as a file name, is not used; the passage's first sentence takes its place, with weights of its own.
 
 The weights are fitted by `benchmarks/refusals.py --fit` on training questions of two public sets, one Chinese and one
-English, with and without the passages that answer them; both sets and both kinds count the same. The probability
-therefore assumes as many answerable as unanswerable questions. benchmarks/results/refusals.md says how well it
-separates them, also on a set that it was not fitted on.
+English, with and without the passages that answer them. Both sets, and both kinds of question in each, have the same
+total weight. The probability therefore assumes that half of the questions can be answered.
+benchmarks/results/refusals.md says how well it separates the two kinds, also on a set that it was not fitted on.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from typing import NamedTuple
 from rerankops.evaluation.readers import wording
 
 VERSION = 1
-"""Raised when the signs or their weights change."""
+"""Incremented when the features or their weights change."""
 
 
 class Signs(NamedTuple):
-    """told, about, lacking: shares, in [0, 1], see above. titled: whether the heading is the passage's title."""
+    """The features. told, about, lacking: shares in [0, 1], see above. titled: whether the heading is the passage's
+    title."""
 
     told: float
     about: float
@@ -38,7 +40,7 @@ class Signs(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Of a logistic regression: what each sign adds to the log-odds."""
+    """Weights of a logistic regression: what each feature adds to the log-odds."""
 
     constant: float
     told: float
@@ -46,7 +48,7 @@ class Weights(NamedTuple):
     lacking: float
 
     def probability(self, found: Signs) -> float:
-        """In (0, 1)."""
+        """The probability, in (0, 1), that an answer with these features answers the question."""
         odds = self.constant + self.told * found.told + self.about * found.about + self.lacking * found.lacking
         return 1 / (1 + math.exp(-odds))
 
@@ -56,9 +58,9 @@ UNTITLED = Weights(constant=-3.54, told=5.54, about=5.99, lacking=-0.77)
 
 
 def signs(question: str, weights: Mapping[str, float], *, sentence: str, title: str, passage: str, first: str) -> Signs:
-    """All texts as `wording.plain` makes them. weights: of the question's terms, as `wording.weights` makes them.
-    sentence: the answering one. title, passage, first: its passage's title, its text, and that text's first sentence.
-    """
+    """The features of an answering sentence. All texts are as `wording.plain` returns them. weights: of the question's
+    terms, as `wording.weights` returns them. title, passage, first: of the passage that contains the sentence, its
+    title, its text, and the first sentence of that text."""
     terms = wording.terms(title)
     titled = any(term in passage or term in question for term in terms)
     heading = title if titled else first
@@ -74,5 +76,5 @@ def signs(question: str, weights: Mapping[str, float], *, sentence: str, title: 
 
 
 def probability(found: Signs) -> float:
-    """That what these signs are of answers the question, in (0, 1)."""
+    """The probability, in (0, 1), that an answer with these features answers the question."""
     return (TITLED if found.titled else UNTITLED).probability(found)

@@ -1,16 +1,16 @@
-"""The reader that stands in for an LLM when accuracy is measured: deterministic, local, by rules.
+"""The reader that takes the place of an LLM when accuracy is measured: deterministic, local, by rules.
 
 It sees a question and the ranked passages, nothing else: no accepted answers, no scores of the reranker under test, no
 statistics of the corpus. Rank matters to it as it does to an LLM: evidence at rank r counts rank_decay ** (r - 1), so
 another car's number that is ranked first can mislead it.
 
-How it reads. Passages are split into sentences. A question term (a word, or two neighbouring Chinese characters)
-weighs more the fewer of the sentences it stands in. A sentence scores the weighted share of question terms that it
-holds; terms that only the passage's title or the rest of the passage holds count in part. A question for a number or a
-date prefers sentences that state one of the kind asked. The best sentence is the answer, cut to its densest window when
-it is too long and continued with its neighbours while they fit. It refuses where the probability that
-this sentence answers the question is below `refuse_below` (readers.answerability). That probability does not depend on
-the rank: evidence further down is no reason to refuse.
+How it reads. Passages are split into sentences. A question term (a word, or two neighbouring Chinese characters) weighs
+more the fewer sentences contain it. A sentence scores the weighted share of the question's terms that it contains;
+terms that occur only in the passage's title or in the rest of the passage count in part. If the question asks for a
+number or a date, sentences that state one of that kind are preferred. The best sentence is the answer. If it is too
+long it is cut to the stretch with the most terms; otherwise its neighbours are added while they fit. The reader refuses
+when the probability that this sentence answers the question is below `refuse_below` (readers.answerability). That
+probability does not depend on the rank: evidence further down is no reason to refuse.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rerankops.evaluation.readers.asking import Asked, Passages, Reply
 from rerankops.evaluation.readers.lengths import at_a_word, room
 
 RULES_VERSION = 2
-"""Raised when the same passages may get another answer."""
+"""Incremented when the same passages may get another answer."""
 _TITLE_SHARE = 0.8
 """What a question term counts that stands in the passage's title but not in the sentence."""
 _PASSAGE_SHARE = 0.5
@@ -39,16 +39,17 @@ _SENTENCE = re.compile(
 )
 _NUMERALS = "零一二两三四五六七八九十百千万亿半"
 _NUMBER = rf"(?:(?<!\d)(?<!\d[.,])\d+(?:[.,]\d+)*|(?<![{_NUMERALS}])[{_NUMERALS}]+)"
-"""Never begins within a number: a passage of nothing but digits is read in linear time."""
+"""Never matches from the middle of a number, so that a passage of nothing but digits is read in linear time."""
 _LONGEST = 1000
-"""Characters of a sentence; what is longer has lost its full stops."""
+"""Maximum characters of a sentence; anything longer lacks its full stops."""
 _PAUSE = re.compile(r"[\s，、,：:]+")
 _ANY_NUMBER = re.compile(r"\d|[零一二两三四五六七八九十百千万亿]+(?=[^\W\d])")
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 
 
 _EDGE = r"(?:(?<![a-z\d])(?=[a-z\d])|(?<=[a-z\d])(?![a-z\d]))"
-r"""What \b means here: for Python Chinese characters are letters too, and "4.5L机油" has no edge after its unit."""
+r"""Replaces \b: to Python, Chinese characters are letters too, so "4.5L机油" would have no word boundary after its
+unit."""
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -113,7 +114,8 @@ class _Sentence:
 
 
 class _Found(NamedTuple):
-    """The answering sentence, its passage's sentences, the question's terms, the kind of quantity it asks for."""
+    """The answering sentence, its passage's sentences, the question's terms, and the kind of quantity that the question
+    asks for."""
 
     best: _Sentence
     page: list[_Sentence]
@@ -126,11 +128,11 @@ class _Found(NamedTuple):
 class ExtractiveReader:
     """Answers with a stretch of one passage, at most `max_answer_characters` long.
 
-    max_answer_characters: full-width ones; Latin letters, digits and spaces count a third, so that an answer holds
-    about as much in either language.
+    max_answer_characters: counted in full-width characters; a Latin letter, a digit or a space counts a third, so that
+    answers can say about as much in either language.
     rank_decay: evidence at rank r counts rank_decay ** (r - 1), in [0, 1]. At 0 only the first passage is read.
-    refuse_below: the probability, in [0, 1], with which the best sentence must answer the question, see
-    readers.answerability. None: never refuses.
+    refuse_below: the reader refuses when its best sentence answers the question with a probability below this, in [0,
+    1] (see readers.answerability). None: it never refuses.
     """
 
     max_answer_characters: int
@@ -150,7 +152,8 @@ class ExtractiveReader:
         return self._reply(question, passages).text or ""
 
     def signs(self, question: str, passages: Passages) -> answerability.Signs | None:
-        """What speaks for its answer being one; None where no passage has any text."""
+        """The features of the best sentence, from which its probability is computed; None when no passage has any
+        text."""
         found = self._find(question, passages)
         return None if found is None else found.signs
 
@@ -186,7 +189,7 @@ class ExtractiveReader:
             told = sum(weight if term in sentence.plain else outside[term] for term, weight in weights.items())
             return told * _kind_factor(kind, sentence.text) * self.rank_decay**sentence.passage
 
-        best = max(sentences, key=evidence)  # the first of equals: better rank, earlier sentence
+        best = max(sentences, key=evidence)  # ties go to the better rank, then the earlier sentence
         page = pages[best.passage]
         signs = answerability.signs(
             asked,
@@ -221,7 +224,8 @@ def _sentences(passage: int, text: str) -> list[_Sentence]:
 
 
 def _pieces(part: str) -> Iterable[str]:
-    """What has no full stop for long, such as a table in one line, is read in stretches that end at a pause or word."""
+    """Splits text that has no full stop for long, such as a table in one line, into stretches that end at a pause or a
+    word."""
     while len(part) > _LONGEST:
         pauses = [match.end() for match in _PAUSE.finditer(part, _LONGEST // 2, _LONGEST)]
         cut = pauses[-1] if pauses else at_a_word(part[: 2 * _LONGEST], _LONGEST)

@@ -150,7 +150,7 @@ def read(answer: Answer | NoAnswer, code: str, most: int) -> Reply:
 
 
 _REFUSING = frozenset(tuple(wording.plain(words).split()) for words in REFUSALS.values())
-"""The refusals' words. Case, width and punctuation make no difference; words do."""
+"""The words of the refusal sentences: differences in case, width and punctuation are ignored, other words are not."""
 
 
 def majority(replies: Sequence[Reply], votes: int) -> Reply:

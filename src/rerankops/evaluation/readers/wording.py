@@ -1,4 +1,4 @@
-"""What a question asks about, as terms that can be looked for in passages, and how much each of them matters."""
+"""The terms of a question, which are looked up in passages, and the weight of each term."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import unicodedata
 from collections.abc import Sequence
 
 _WORD_PAIRS = 2
-"""What a word between spaces counts beside a pair of Chinese characters: a Chinese word has about two characters, each
-of which begins a pair."""
+"""Weight of a word between spaces, relative to a pair of Chinese characters: a Chinese word has about two characters,
+and each of them begins a pair."""
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
-"""Scripts that are looked for by pairs of characters: Chinese, kana, hangul."""
+"""Scripts whose text is matched by pairs of characters: Chinese, kana, hangul."""
 _TERM = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
 _IN_PAIRS = re.compile(f"[{_UNSPACED}]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
@@ -30,17 +30,16 @@ _DIGIT = re.compile(r"\d")
 
 
 def plain(text: str) -> str:
-    """Lower case in one width without accents, words between single spaces, so that one can be looked for as " word".
-
-    Chinese and Latin letters that touch are apart: ESP键 is " esp 键 "."""
+    """The text in lower case and one width, without accents, and with single spaces around each word, so that a word
+    can be found as " word". Chinese and Latin letters that touch are separated: ESP键 becomes " esp 键 "."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
     return " " + " ".join(_TERM.findall(text.lower())) + " "
 
 
 def terms(plain: str) -> list[str]:
-    """What a plain text speaks of. A word is looked for from its beginning (" instal" finds install and installed);
-    Chinese is looked for by pairs of neighbouring characters. None where there are only function words."""
+    """The terms of a plain text. A word is found by its beginning (" instal" finds install and installed), Chinese by
+    pairs of neighbouring characters. Empty when the text has only function words."""
     found: dict[str, None] = {}
     for run in plain.split():
         if _IN_PAIRS.match(run):
@@ -54,7 +53,7 @@ def terms(plain: str) -> list[str]:
 
 
 def identifiers(plain: str) -> set[str]:
-    """Words with a digit in them: years, numbers, models, part numbers."""
+    """The words that contain a digit: years, numbers, models, part numbers."""
     return {word for word in plain.split() if _DIGIT.search(word)}
 
 

@@ -35,8 +35,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class Said:
-    """What a system's reader said. told: right, wrong, refused, or no verdict. by: what judged it, when known.
-    why: what speaks against the accepted answer that it holds, where containment calls it wrong; else ""."""
+    """What a system's reader answered. told: right, wrong, refused, or no verdict. by: which judge decided, when known.
+    why: where the rules call the answer wrong although it contains an accepted one, what speaks against it; else
+    empty."""
 
     system: str
     answer: str

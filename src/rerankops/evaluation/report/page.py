@@ -39,14 +39,15 @@ def render(
 ) -> str:
     """The page as one string; the same arguments give the same page.
 
-    ladder: of `ladder.ladder`; keys that it lacks and values that are None are left out of the page. outcomes:
-    records.QuestionOutcome a system. gold: records.GoldQuestion. passages: records.Passage, at least those that the
-    outcomes show. lineage: name -> address. metric: the gate's primary one; None: accuracy, or where no answer has a
-    verdict the share with a relevant passage on top. decided_at: ISO 8601. history: rows of `history.entry` of the
-    earlier decisions, oldest first. settings: nested, as they were when the models were trained. orders: query_id,
-    passage_id, rank of whole rankings a system, so that places below what a reader saw can be told.
-    awaits_approval: what passes is promoted only when a person approves, so the page does not say that it is.
-    held_back: gold questions that the outcomes leave out, since no report may show how systems did on them.
+    ladder: of `ladder.ladder`; keys that it lacks and values that are None are left out of the page. outcomes: a
+    records.QuestionOutcome table for each system. gold: records.GoldQuestion. passages: records.Passage, at least those
+    that the outcomes show. lineage: name -> address. metric: the gate's first metric; None: accuracy or, where no
+    answer has a verdict, the share with a relevant passage on top. decided_at: ISO 8601. history: rows of
+    `history.entry` for the earlier decisions, oldest first. settings: nested, as they were when the models were
+    trained. orders: query_id, passage_id, rank of each system's whole ranking, so that ranks below those that the
+    reader saw can be given. awaits_approval: a challenger that passes is promoted only when a person approves, so the
+    page does not say that it is. held_back: number of gold questions that the outcomes leave out, since no report may
+    show how systems did on them.
     """
     systems: list[Mapping[str, Any]] = list(ladder.get("systems") or [])
     comparisons: list[Mapping[str, Any]] = list(ladder.get("comparisons") or [])

@@ -29,9 +29,10 @@ class Snippet:
 
 
 def snippet(text: str, accepted: Sequence[str], *, room: int = ROOM) -> Snippet:
-    """The accepted answer's surroundings, of at most about `room` characters; without one the text's beginning.
+    """The text around the accepted answer, at most about `room` characters; without an accepted answer, the beginning
+    of the text.
 
-    The answer is looked for as it is written, then as `normalise.mentions` compares: 450 升 is found by 450L.
+    The answer is looked up as it is written, then as `normalise.mentions` compares: 450L also finds 450 升.
     """
     span = _literal(text, accepted) or _normalised(text[:SEARCHED], accepted)
     if span is None:
