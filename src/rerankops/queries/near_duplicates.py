@@ -103,7 +103,7 @@ def merged(
 
 
 def likeness(words: frozenset[str], more: frozenset[str]) -> float:
-    """The share of the information in `more` that is also in its subset `words`: what the thresholds bound, and what the
+    """The share of the information in `more` that is also in its subset `words`, which the thresholds bound and the
     index looks subsets up by (`_parts`). 0 where a missing word distinguishes questions or `words` is not a subset.
     Words for the kind of a named thing (the movie Jaws) count nothing."""
     missing = more - words
