@@ -94,6 +94,9 @@ def test_a_negation_that_was_asked_for_speaks_against_nothing() -> None:
         ("机油容量为4.5L。", "4.5L左右", True),
         ("机油容量约4.5L。", "4.5L左右", True),
         ("大约10个人左右参加。", "10人", True),
+        ("共有5座位。", "5个座位", True),
+        ("有10个气囊。", "10个", True),
+        ("保修期为3个月。", "3月", False),
     ],
 )
 def test_times_ranges_and_versions_are_read_as_they_are_written(answer: str, accepted: str, right: bool) -> None:

@@ -94,6 +94,10 @@ def _at(said: Read, first: int, accepted: Read) -> tuple[int, str] | None:
             mine, theirs = mine + 1, theirs + 1
         elif glued := _glued(accepted, mine, said, theirs):
             mine, theirs = mine + glued[0], theirs + glued[1]
+        elif _counts_the_next(wanted, mine):
+            mine += 1
+        elif _counts_the_next(tokens, theirs):
+            theirs += 1
         else:
             return None
         if mine < len(wanted) and theirs < len(tokens):
@@ -101,6 +105,11 @@ def _at(said: Read, first: int, accepted: Read) -> tuple[int, str] | None:
             if across is None and _SENTENCE_END.search(between):
                 return None
     return theirs - 1, objection
+
+
+def _counts_the_next(tokens: tuple[Token, ...], place: int) -> bool:
+    """Whether the token is the general measure word 个 between a number and a noun: 10个人 equals 10人."""
+    return 0 < place < len(tokens) - 1 and tokens[place].text == "个" and tokens[place - 1].quantity is not None
 
 
 def says(accepted: Token, said: Token, text: str) -> str | None:
