@@ -595,15 +595,22 @@ def test_a_demo_of_too_many_rounds_is_refused_before_anything_is_made(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("ours"), FileNotFoundError(errno.ENOENT, "gone", "x"), KeyError("k")])
-def test_a_defect_of_ours_keeps_its_traceback(
+def test_a_defect_of_ours_is_one_line_and_its_trace_is_kept_for_its_owner(
     place: Place, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Finished], error: Exception
 ) -> None:
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise error
 
+    monkeypatch.setenv("XDG_STATE_HOME", str(place.folder / "state"))
     monkeypatch.setattr("rerankops.pipeline.flows.refresh", fail)
-    with pytest.raises(type(error)):
-        run("refresh")
+    done = run("refresh")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "a defect of rerankops" in done.err
+    (trace,) = (place.folder / "state/rerankops/traces").iterdir()
+    assert str(trace) in done.err
+    assert "Traceback" in trace.read_text()
+    assert trace.stat().st_mode & 0o077 == 0
+    assert trace.parent.stat().st_mode & 0o077 == 0
 
 
 def real(place: Place, *arguments: str, module: bool = False) -> Finished:

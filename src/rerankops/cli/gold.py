@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from rerankops.cli.output import Config, console, steps
 from rerankops.files import as_json_lines, write_whole
@@ -235,7 +236,7 @@ def _print_reach(found: Any) -> None:
         short = one.questions < one.minimum
         table.add_row(
             one.stratum,
-            f"[red]{one.questions}[/]" if short else str(one.questions),
+            Text(str(one.questions), "red" if short else ""),
             str(one.minimum),
             "–" if one.noticeable is None else f"{100 * one.noticeable:.1f} points",
             f"{100 * one.difference:.1f} points",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from rerankops.cli import models
-from rerankops.cli.output import Config, console, show, show_stages, steps
+from rerankops.cli.output import Config, TextConsole, console, show, show_stages, steps
 
 app = typer.Typer()
 _WHOLE_LINES = 500
@@ -42,7 +41,7 @@ def collect(
         console.print("Nothing new to ask in this window.")
     else:
         show_stages(here, batch)
-        console.print(f"The batch is in [bold]{here.settings.annotation.outbox}[/]")
+        console.print(f"The batch is in {here.settings.annotation.outbox}", soft_wrap=True)
 
 
 @app.command()
@@ -100,6 +99,7 @@ app.command(help="Make the previous champion champion again (rollback_reranker).
 @app.command()
 def lineage(address: str, config: Config = None) -> None:
     """Print where an artefact came from, back to the events. ADDRESS may also be a reference, such as judgments."""
+    from rich.text import Text
     from rich.tree import Tree
 
     from rerankops.pipeline import context
@@ -112,15 +112,15 @@ def lineage(address: str, config: Config = None) -> None:
     def add(parent: Tree, current: str) -> None:
         manifest = found[current]
         counts = ", ".join(f"{name} {value:g}" for name, value in manifest.counts.items())
-        label = f"[bold]{current}[/] {manifest.step} · {manifest.created_at[:19]} · {counts or f'{manifest.rows} rows'}"
+        about = f" {manifest.step} · {manifest.created_at[:19]} · {counts or f'{manifest.rows} rows'}"
         if current in shown:
-            parent.add(f"[dim]{current} (above)[/]")
+            parent.add(Text(f"{current} (above)", "dim"))
             return
         shown.add(current)
-        branch = parent.add(label)
+        branch = parent.add(Text.assemble((current, "bold"), about))
         for source in manifest.inputs:
             add(branch, source)
 
-    tree = Tree(f"lineage of {address}")
+    tree = Tree(Text(f"lineage of {address}"))
     add(tree, start)
-    Console(width=_WHOLE_LINES).print(tree, soft_wrap=True)
+    TextConsole(width=_WHOLE_LINES).print(tree, soft_wrap=True)

@@ -38,7 +38,7 @@ def _print(here: Any, done: Any) -> None:
         _number(trust["exact"]),
     )
     console.print(table)
-    console.print("[bold]Trusted[/]" if trust["trusted"] else "[bold]Not trusted: its labels are not used[/]")
+    console.print("Trusted" if trust["trusted"] else "Not trusted: its labels are not used", style="bold")
     for reason in trust["objections"]:
         console.print(f"  · {reason}", soft_wrap=True)
     for spent, name in zip(done.spent, ("measuring", "teaching"), strict=False):
