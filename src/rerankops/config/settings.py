@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -35,6 +37,33 @@ class WorkspaceSettings(Section):
 class SourceSettings(Section):
     corpus: str | None
     gold: str | None
+
+
+class ReadingSettings(Section):
+    """Of every table that comes from outside."""
+
+    encoding: str
+    time_zone: str
+    date_order: Literal["month first", "day first"] | None
+    skip_bad: bool
+    max_megabytes: Annotated[float, Field(gt=0)]
+    max_document_megabytes: Annotated[float, Field(gt=0)]
+    max_line_characters: Annotated[int, Field(ge=1000)]
+    max_json_depth: Annotated[int, Field(ge=4, le=500)]
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> ReadingSettings:
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"reading.time_zone is {self.time_zone!r}, no time zone such as Asia/Shanghai") from error
+        try:
+            codecs.lookup("utf-8" if self.encoding == "auto" else self.encoding)
+        except LookupError as error:
+            raise ValueError(
+                f"reading.encoding is {self.encoding!r}: auto, or a codec such as gb18030, big5"
+            ) from error
+        return self
 
 
 class QueryLogFields(Section):
@@ -500,6 +529,7 @@ class RegistrySettings(Section):
 
 class Settings(Section):
     workspace: WorkspaceSettings
+    reading: ReadingSettings
     sources: SourceSettings
     query_log: QueryLogSettings
     elasticsearch: ElasticsearchSettings
