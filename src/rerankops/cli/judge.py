@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from rerankops.cli.output import Config, console, steps
+from rerankops.cli.output import Config, console, print_missing, steps
 
 app = typer.Typer()
 judge = typer.Typer(no_args_is_help=True, help="The judge that tells right answers from wrong ones.")
@@ -68,8 +68,7 @@ def _print(found: dict[str, Any]) -> None:
             f"right, {part['false_wrong']:g} wrongly wrong",
             soft_wrap=True,
         )
-    if found["problems"]:
-        console.print(f"  · no verdict: {', '.join(f'{kind} {n}' for kind, n in found['problems'].items())}")
+    print_missing("no verdict", found["problems"], found["examples"])
     if found["disagreements"]:
         console.print(f"  · apart on rows {', '.join(map(str, found['disagreements']))}", soft_wrap=True)
 

@@ -70,6 +70,8 @@ def show(context: Any, outcome: Any) -> None:
 
     document = full_ladder(context, outcome.evaluation, outcome.decision)
     print_ladder(document)
+    for who, problems in document.get("problems", {}).items():
+        print_missing(f"no {'answer' if who == 'reader' else 'verdict'}", problems, document.get("examples", {})[who])
     print_decision(document, outcome.promotion)
     report = f"{context.workspace.root}/objects/{outcome.promotion['report']}/report.html"
     console.print(f"Report: {report}", soft_wrap=True)
@@ -86,6 +88,20 @@ def print_decision(document: dict[str, Any], promotion: dict[str, Any]) -> None:
     console.print(f"Decision: {said}", style="bold")
     for reason in document["decision"]["reasons"]:
         console.print(f"  · {reason}", soft_wrap=True)
+
+
+def print_missing(what: str, problems: dict[str, int], examples: dict[str, dict[str, str]]) -> None:
+    """What a language model gave no answer to, by kind of reason, and of each kind one reply in full with what was
+    wrong with it and what helps. examples: of evaluation.readers.Problems, annotation.teacher."""
+    if not problems:
+        return
+    console.print(f"  · {what}: {', '.join(f'{kind} {n}' for kind, n in problems.items())}")
+    for kind, example in examples.items():
+        console.print(f"    {kind}: {example['reason']}", soft_wrap=True)
+        if example["reply"]:
+            console.print("    it sent:")
+            for line in example["reply"].splitlines():
+                console.print(f"      {line}", soft_wrap=True)
 
 
 def print_ladder(document: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from rerankops.cli.output import Config, console, steps
+from rerankops.cli.output import Config, console, print_missing, steps
 
 app = typer.Typer()
 
@@ -43,6 +43,7 @@ def _print(here: Any, done: Any) -> None:
         console.print(f"  · {reason}", soft_wrap=True)
     for spent, name in zip(done.spent, ("measuring", "teaching"), strict=False):
         console.print(f"{name}: {spent.words}; {spent.cached} answers were there already")
+        print_missing("no grade", spent.problems, spent.examples)
     if done.labels:
         counts = ", ".join(f"{k.replace('_', ' ')} {v:,g}" for k, v in workspace.manifest(done.labels).counts.items())
         console.print(f"grades: {counts}")

@@ -119,6 +119,7 @@ class LlmSettings(Section):
     seed: int
     request_budget: Count | None
     token_budget: Count | None
+    structured_output: Literal["auto", "never"]
     extra: dict[str, Any] | None
 
     @model_validator(mode="after")
@@ -130,7 +131,7 @@ class LlmSettings(Section):
 
     def identity(self) -> dict[str, object]:
         """What changes answers; how patiently they are asked for does not."""
-        return self.model_dump(include={"model", "max_tokens", "seed", "extra"})
+        return self.model_dump(include={"model", "max_tokens", "seed", "structured_output", "extra"})
 
 
 class StratumSettings(Section):

@@ -30,6 +30,7 @@ class StoredAnswers:
             entry = json.loads(path.read_text(encoding="utf-8"))
             kept = {"text": str(entry["text"]), "finish_reason": str(entry["finish_reason"]), "tokens": entry["tokens"]}
             seconds = entry.get("seconds")  # entries of earlier versions have none
+            kept["reasoning"] = str(entry.get("reasoning") or "")
             return {**kept, "seconds": None if seconds is None else float(seconds)}
         except FileNotFoundError:
             return None

@@ -42,12 +42,13 @@ def check_judge(context: Context, sample: str | Path) -> Checked:
     with reading(context.with_settings(_only_judging(settings.model_dump(mode="json")))) as asked:
         verdicts = asked.judge.verdicts(agreement.given(rows))
         spent = str(asked.budget) if asked.budget else "no language model was asked"
-        unfinished(asked.judge.problems, asked.judge.reasons, asked=rows.num_rows)
+        unfinished(asked.judge.problems, asked=rows.num_rows)
+        examples = asked.judge.problems.examples
     measured = agreement.measure(
         rows, verdicts, samples=settings.evaluation.bootstrap_samples, seed=settings.evaluation.seed
     )
     identity = judging.identity(settings.judge, settings.llm)
-    document = {"judge": identity, **asdict(measured)}
+    document = {"judge": identity, **asdict(measured), "examples": examples}
     counts: dict[str, float] = {"answers": measured.n, "judged": measured.judged}
     if measured.kappa is not None and measured.kappa_interval is not None:
         counts |= {"kappa": round(measured.kappa, 3), "kappa_low": round(measured.kappa_interval[0], 3)}
@@ -59,6 +60,7 @@ def check_judge(context: Context, sample: str | Path) -> Checked:
         settings={
             "judge": identity,
             "verdicts": digest([[verdict.correct, verdict.judged_by] for verdict in verdicts]),
+            "examples": digest(examples),
             **settings.evaluation.model_dump(include={"bootstrap_samples", "seed"}),
         },
         counts=counts,
