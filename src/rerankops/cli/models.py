@@ -13,7 +13,7 @@ from rerankops.cli.output import Config, console
 from rerankops.plain import as_json
 
 app = typer.Typer()
-models = typer.Typer(no_args_is_help=True, help="Registered versions: list, show, compare, promote, roll back.")
+models = typer.Typer(no_args_is_help=True, help="Registered versions: list, show, compare, promote, roll back, retire.")
 app.add_typer(models, name="models")
 
 Reason = Annotated[str, typer.Option(help="Why; kept with the model.")]
@@ -33,7 +33,7 @@ def list_(data: Json = False, config: Config = None) -> None:
     if data:
         return _data(found)
     if not found["versions"]:
-        console.print("No version is registered yet.")
+        console.print("No version is registered." if found["problems"] else "No version is registered yet.")
     else:
         table = Table(title=f"Versions of {found['model']}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name in ("version", "serves as", "gate", "system"):
@@ -145,6 +145,18 @@ def rollback(
     if data:
         return _data(done)
     console.print(f"Champion is version {done['version']} again.")
+
+
+@models.command()
+def retire(reason: Reason, data: Json = False, config: Config = None) -> None:
+    """Go on without a champion whose version was deleted in MLflow, in retrieval's order."""
+    from rerankops.pipeline import context
+    from rerankops.pipeline import models as steps
+
+    done = steps.retire(reason, context=context.load(config))
+    if data:
+        return _data(done)
+    console.print(f"Version {done['version']} is champion no more; there is none until another one is promoted.")
 
 
 @models.command()

@@ -143,6 +143,18 @@ def roll_back(
     return {"version": now.version, "ranker": now.ranker_address, "reason": reason}
 
 
+@step
+def retire(context: Context, reason: str, *, actor: str | None = None) -> dict[str, Any]:
+    """Goes on without a champion whose version was deleted in MLflow. Returns version and reason.
+
+    Raises PromotionRefused when there is no such champion, or InputError when the reason says nothing.
+    """
+    _refuse_empty(reason)
+    gone = require(context).retire(reason, actor=actor or person())
+    log.info("version %s, which was deleted, is champion no more; there is none", gone)
+    return {"version": gone, "reason": reason}
+
+
 def _book(context: Context) -> Registry | None:
     """None when the local store was never made, so that looking at it makes none."""
     if context.settings.registry.tracking_uri is None and not (context.local("mlflow") / "mlflow.db").exists():

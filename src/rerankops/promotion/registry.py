@@ -138,7 +138,8 @@ class Registry:
         """Raises ArtefactMissing when it is not registered."""
         found = self._succession.found(number)
         if found is None:
-            raise ArtefactMissing(f"version {number} of model {self.model_name!r} is not registered")
+            gone = f"; {self._way_out()}" if self.state().champion == str(number) else ""
+            raise ArtefactMissing(f"version {number} of model {self.model_name!r} is not registered{gone}")
         return self._version(found)
 
     def resolve(self, name: str) -> Version:
@@ -211,6 +212,8 @@ class Registry:
         """What is not as the ledger says, in words; empty when all is."""
         state = self.state()
         head = state.head
+        if state.champion and self._succession.found(state.champion) is None:
+            return [f"version {state.champion} is not registered; {self._way_out()}"]
         if head is None or state.follows(*self._succession.wanted(head)):
             return []
         serves = state.aliases.get(CHAMPION) or "none"
@@ -329,6 +332,27 @@ class Registry:
 
         return self.version(self._succession.make(move).champion)
 
+    def retire(self, reason: str, *, actor: str) -> str:
+        """Leaves the model without a champion, once its version was deleted in MLflow: retrieval's order stands from
+        then on, until another version is promoted. Returns the deleted version.
+
+        Raises PromotionRefused when there is no champion, or its version is there.
+        """
+        gone = self.state().champion
+
+        def move(state: State) -> Move | None:
+            if not state.champion:
+                raise PromotionRefused(f"model {self.model_name!r} has no champion, so there is none to retire")
+            if self._succession.found(state.champion) is not None:
+                raise PromotionRefused(
+                    f"version {state.champion} of model {self.model_name!r} is registered and serves; roll back, or "
+                    "promote another version instead"
+                )
+            return state.next("retire", state.champion, "", reason, actor)
+
+        self._succession.make(move)
+        return gone
+
     def reject(self, number: str, reason: str, *, actor: str, key: str = "") -> Version:
         """Turns a version down that the gate passed: `promote` refuses it from now on. Turning it down again does
         nothing. Raises PromotionRefused when it is the champion."""
@@ -360,6 +384,16 @@ class Registry:
         return wanted
 
     # -- private ----------------------------------------------------------------------------------------------------
+
+    def _way_out(self) -> str:
+        """What to do about a champion whose version was deleted."""
+        left = [version.version for version in self.versions() if version.passed]
+        instead = f"promote another one (rerankops models promote {left[-1]} --reason …), " if left else ""
+        back = "roll back (rerankops models rollback --reason …), " if self.previous() else ""
+        return (
+            f"it is the champion and was deleted in MLflow: {instead}{back}restore MLflow's database from a backup, or "
+            "go on without a champion (rerankops models retire --reason …), which the next retraining may promote"
+        )
 
     def _register(self, run: Any, whole: recording.Record, ranker_dir: Path) -> str:
         from rerankops.promotion import flavour

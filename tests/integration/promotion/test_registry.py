@@ -384,13 +384,40 @@ def test_a_champion_that_was_deleted_is_named_and_can_be_rolled_back(registry: R
     registry.promote("1", None, "first", actor="test")
     registry.promote("2", "1", "second", actor="test")
     registry._client.delete_model_version(registry.model_name, "2")
-    with pytest.raises(ArtefactMissing, match=r"version 2 of model .* is not registered"):
+    with pytest.raises(
+        ArtefactMissing, match=r"version 2 of model .* is not registered; .*roll back \(rerankops models"
+    ):
         registry.champion()
     assert registry.rollback("it was deleted", actor="test").version == "1"
     assert registry.previous() is None
     assert aliases(registry) == {"champion": "1", "challenger": "3"}
     with pytest.raises(PromotionRefused, match="version 2 was deleted"):
         registry.rollback("back to nothing", actor="test")
+
+
+def test_an_only_champion_that_was_deleted_is_said_and_can_be_retired(registry: Registry, ranker: Path) -> None:
+    recorded(registry, ranker, 1)
+    registry.promote("1", None, "first", actor="test")
+    with pytest.raises(PromotionRefused, match=r"version 1 .* is registered and serves"):
+        registry.retire("why not", actor="test")
+    registry._client.delete_model_version(registry.model_name, "1")
+    [problem] = registry.problems()
+    assert problem.startswith("version 1 is not registered; it is the champion and was deleted in MLflow: restore")
+    with pytest.raises(PromotionRefused):
+        registry.rollback("nothing before it", actor="test")
+    assert registry.retire("deleted by mistake", actor="anna") == "1"
+    assert registry.champion() is None
+    assert registry.problems() == []
+    assert [(move["action"], move["actor"], move["champion"]) for move in registry.audit()][-1] == (
+        "retire",
+        "anna",
+        "",
+    )
+    with pytest.raises(PromotionRefused, match="no champion"):
+        registry.retire("again", actor="anna")
+    assert record(registry, ranker, "another decision").version == "2"
+    registry.promote("2", None, "after it", actor="test")
+    assert registry.champion().version == "2"
 
 
 def test_an_interrupted_recording_from_before_has_no_version(registry: Registry, ranker: Path) -> None:
