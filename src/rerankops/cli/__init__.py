@@ -27,6 +27,7 @@ from rerankops.cli import (
     models,
     quarantine,
     search,
+    set_aside,
     showing,
     teacher,
 )
@@ -35,7 +36,21 @@ from rerankops.errors import RerankopsError
 from rerankops.plain import LineFormatter, one_line
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for part in (loop, annotators, feedback, gate, quarantine, search, showing, teacher, gold, imports, judge, models):
+for part in (
+    loop,
+    annotators,
+    feedback,
+    gate,
+    quarantine,
+    set_aside,
+    search,
+    showing,
+    teacher,
+    gold,
+    imports,
+    judge,
+    models,
+):
     app.add_typer(part.app)
 
 

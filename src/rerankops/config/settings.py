@@ -6,7 +6,7 @@ import codecs
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -82,10 +82,35 @@ class QueryLogFields(Section):
     randomised: str | None
 
 
+def _written(values: object) -> object:
+    """YAML takes 1 and true for a number and a truth value; as a log's values they are what is written there."""
+    if isinstance(values, dict):
+        return {str(key).lower() if isinstance(key, bool) else str(key): value for key, value in values.items()}
+    return values
+
+
+class QueryLogValues(Section):
+    """What a log's own values mean."""
+
+    feedback: Annotated[dict[str, Literal["up", "down", "none"]], BeforeValidator(_written)]
+    randomised: Annotated[dict[str, bool], BeforeValidator(_written)]
+
+
+class UbiSettings(Section):
+    """The actions of User Behavior Insights that mean something to us."""
+
+    impressions: tuple[str, ...]
+    clicks: tuple[str, ...]
+
+
 class QueryLogSettings(Section):
     source: Literal["files", "sql", "elasticsearch"]
     location: str | None
+    layout: Literal["events", "ubi"]
     fields: QueryLogFields
+    values: QueryLogValues
+    list_separator: str | None
+    ubi: UbiSettings
     lateness_hours: Annotated[float, Field(ge=0)]
     page_size: Count
     slices: Count

@@ -19,14 +19,18 @@ from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD, INDEX
 from rerankops.pipeline.gold_sets import protected_questions
 from rerankops.pipeline.index import open_index, refuse_other_encoder
+from rerankops.pipeline.set_aside import forget_mended, keep, set_aside_before
 from rerankops.queries.distilling import distil
 from rerankops.queries.logs import open_log
 from rerankops.queries.normalise import identify, near_to
 from rerankops.queries.privacy import redact
 from rerankops.queries.sampling import stratified_pool
+from rerankops.reading import Aside
 from rerankops.records import Candidate, Query, QueryEvent, SelectedQuery
 from rerankops.workspace import Address
 
+QUERY_LOG = "query_log"
+"""What the log is called among the sources of what was set aside."""
 SAMPLES = "samples"
 """References, one a batch that is out: its queries."""
 EVENTS = "events"
@@ -64,7 +68,11 @@ def pull_events(context: Context, since: str | None = None, until: str | None = 
       and also when an event with a date in the future came before it;
     - later ones, and what lies before a window that was pulled by hand, are pulled by a window of their own.
 
-    Raises what the log raises (see queries.logs), and ArtefactDamaged when events dealt with cannot be read.
+    What cannot be read is set aside (`set-aside/query_log`) with its reason and stops nothing: once it was mended, in
+    files, the next incremental pull takes it whenever it was issued; in a server, a window does.
+
+    Raises what the log raises (see queries.logs), ArtefactDamaged when events dealt with cannot be read, and InputError
+    when more than quality.max_unusable_share of the rows, or of the files, cannot be read.
     """
     settings, started = context.settings, time.monotonic()
     begin, end = _moment("since", since), _moment("until", until)
@@ -74,23 +82,34 @@ def pull_events(context: Context, since: str | None = None, until: str | None = 
     if mark is not None:
         begin = _back(mark, settings.query_log.lateness_hours)
     known = _known(context, pulls, begin)
+    aside, again = Aside(), set_aside_before(context, QUERY_LOG) if incremental and begin is not None else None
+    source = open_log(settings.query_log, settings.reading, os.environ, context.elasticsearch)
     pages, dropped = [], 0
-    for page in open_log(settings.query_log, os.environ, context.elasticsearch).read(begin, end):
+    for page in source.read(begin, end, aside=aside, again=again):
+        if again and begin is not None and pc.min(page["issued_at"]).as_py() < begin:
+            known, again = _known(context, pulls, None), None  # mended rows may be older than any known so far
         fresh = page.filter(pa.array([event_id not in known for event_id in page["event_id"].to_pylist()]))
         dropped += page.num_rows - fresh.num_rows
         if fresh.num_rows:
             pages.append(_redacted(fresh, settings.queries))
+    keep(context, QUERY_LOG, aside, complete=incremental and settings.query_log.source == "files")
+    aside.check(
+        settings.quality.max_unusable_share,
+        what=f"query log {settings.query_log.location}",
+        setting="quality.max_unusable_share",
+    )
     if not pages:
         log.info("pull_events: no %s in the window", "new events" if dropped else "events")
         return None
     # The earliest of what is logged twice, and one order whatever the log's: the same events are the same bytes.
     table = pl.concat(pages).sort("issued_at", "event_id", maintain_order=True)
     table = table.unique("event_id", keep="first", maintain_order=True)
-    counts = {
+    counts: dict[str, float] = {
         "events": table.height,
         "redactions": int(table["redactions"].sum()),
         "unusable": table["query_id"].null_count(),
     }
+    counts |= {name: number for name, number in aside.counts().items() if number}
     if incremental:
         counts |= {"known": dropped, "late": table.filter(pl.col("issued_at") <= mark).height if mark else 0}
     seconds = time.monotonic() - started
@@ -271,6 +290,7 @@ def _deal_with(context: Context, selected: Address) -> None:
     for pull in (*pulls, this):
         if pull.name not in named:
             workspace.point(pull.name, pull.events)
+    forget_mended(context, QUERY_LOG)
     if all(this[:2] >= pull[:2] for pull in pulls):
         workspace.point(EVENTS, this.events)
 

@@ -102,7 +102,7 @@ class Rows:
                 if line is None or isinstance(line[1], Unfit) or len(text) > self._longest:
                     if line is not None:
                         taken.append(line)
-                    return self._again(taken, text, "a quotation mark is opened and not closed")
+                    return self._again(taken, text, "not valid CSV (a quotation mark is opened and not closed)")
                 taken.append(line)
                 text += line[1]
                 if '"' in line[1]:

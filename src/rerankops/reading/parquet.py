@@ -32,10 +32,11 @@ class Window(NamedTuple):
 
 
 class ParquetRows:
-    """A file's columns, and its rows. wanted: the columns to read, a.b being b in the struct a; None: all."""
+    """A file's columns, and its rows. wanted: the columns to read, a.b being b in the struct a; None: all.
+    utc: times without a zone are in UTC; else they come as they are, whatever the window."""
 
     def __init__(
-        self, path: Path, file: str, *, wanted: Sequence[str] | None, window: Window | None, megabytes: float
+        self, path: Path, file: str, *, wanted: Sequence[str] | None, window: Window | None, megabytes: float, utc: bool
     ) -> None:
         self._file = file
         self._asked = {
@@ -44,6 +45,7 @@ class ParquetRows:
             "window": window and [window.column, _micros(window.since), _micros(window.until)],
             "size": _BATCH,
             "megabytes": megabytes,
+            "utc": utc,
         }
         self.columns: tuple[str, ...] = ()
 
@@ -56,7 +58,7 @@ class ParquetRows:
                 raise _damaged(answer["error"])
             if answer["twice"]:
                 raise Refused("a column twice", f"has the column {answer['twice'][0]!r} twice; rename one of them")
-            self.columns = tuple(dict.fromkeys([*answer["found"], *answer["columns"]]))
+            self.columns = tuple(dict.fromkeys([*answer["columns"], *answer["found"]]))
             yield self._rows(process)
 
     def _rows(self, process: _Process) -> Iterator[Row | Unusable]:

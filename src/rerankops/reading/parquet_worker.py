@@ -1,9 +1,10 @@
 """The process that opens Parquet files, so that a damaged one can end it and nothing else. Run as a script.
 
 Standard input, a line a file: {path, columns (null: all), window (null, or [column, since, until] in microseconds,
-null: no end), size, megabytes}. Standard output: {columns, found, twice, rows}, then for each batch of rows {bytes} and
-an Arrow stream of so many bytes, whose last column is the rows' number in the file, from 1; at the end {end}, and
-{error} where something went wrong. All but the Arrow streams are JSON, a line each. It ends when its input does.
+null: no end), size, megabytes, utc (times without a zone are in UTC; else they are left as they are)}. Standard output:
+{columns, found, twice, rows}, then for each batch of rows {bytes} and an Arrow stream of so many bytes, whose last
+column is the rows' number in the file, from 1; at the end {end}, and {error} where something went wrong. All but the
+Arrow streams are JSON, a line each. It ends when its input does.
 
 columns may be dotted, a.b being the field b of the struct a. It imports nothing of ours, so that it begins at once.
 """
@@ -51,7 +52,7 @@ def _answer(out: Any, asked: dict[str, Any]) -> None:
     _say(out, {"columns": schema.names, "found": list(paths), "twice": twice, "rows": file.metadata.num_rows})
     if not paths or twice:
         return
-    for batch in _batches(file, paths, asked["window"], asked["size"]):
+    for batch in _batches(file, paths, asked["window"], asked["size"], utc=asked["utc"]):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
@@ -61,9 +62,11 @@ def _answer(out: Any, asked: dict[str, Any]) -> None:
 
 
 def _batches(
-    file: pq.ParquetFile, paths: dict[str, list[str]], window: list[Any] | None, size: int
+    file: pq.ParquetFile, paths: dict[str, list[str]], window: list[Any] | None, size: int, *, utc: bool
 ) -> Iterator[pa.RecordBatch]:
     when, since, until = window if window is not None and window[0] in paths else (None, None, None)
+    if when is not None and not utc and getattr(_type(file.schema_arrow, paths[when]), "tz", None) is None:
+        when = None
     columns = [".".join(path) for path in paths.values()]
     first = 1
     for group in range(file.num_row_groups):
@@ -86,6 +89,13 @@ def _path(schema: Any, name: str) -> list[str] | None:
             if path:
                 return [name[:at], *path]
     return None
+
+
+def _type(schema: Any, path: list[str]) -> Any:
+    kind = schema.field(path[0]).type
+    for name in path[1:]:
+        kind = kind.field(name).type
+    return kind
 
 
 def _overlaps(group: Any, path: str, since: int | None, until: int | None) -> bool:

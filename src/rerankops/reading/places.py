@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,14 +16,17 @@ _COMMONEST = 3
 
 class Place(NamedTuple):
     """A row of a file. line: of the text, from 1. row: as a spreadsheet numbers it, the heading being 1; None where no
-    spreadsheet would show rows. sheet: of a workbook. Neither line nor row: the file as a whole."""
+    spreadsheet would show rows. sheet: of a workbook. item: what a server calls it. None of these: the whole file."""
 
     file: str
     line: int | None = None
     row: int | None = None
     sheet: str | None = None
+    item: str | None = None
 
     def __str__(self) -> str:
+        if self.item is not None:
+            return f"{self.file}, {self.item}" if self.file else self.item
         sheet = f" sheet {self.sheet!r}" if self.sheet is not None else ""
         if self.line is not None:
             aside = f" (spreadsheet row {self.row})" if self.row not in (None, self.line) else ""
@@ -50,7 +53,7 @@ class Unusable(NamedTuple):
     @property
     def of_file(self) -> bool:
         """The file, or the rest of it, could not be read."""
-        return self.place.line is None and self.place.row is None
+        return self.place.line is None and self.place.row is None and self.place.item is None
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}"
@@ -89,7 +92,8 @@ class Aside:
     """Rows that are set aside instead of stopping the rest: kept with their reasons, and counted.
 
     read: rows looked at, those set aside among them. files: files looked at. kept: the first so many of what was set
-    aside, in order. left_out: files that hold nothing for us, each with why not; no fault, but said.
+    aside, in order. left_out: files that hold nothing for us, each with why not; no fault, but said. notes: what else
+    was passed over, counted.
     """
 
     read: int = 0
@@ -100,6 +104,7 @@ class Aside:
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, Unusable] = field(default_factory=dict)
     files_unusable: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
 
     def put(self, item: Unusable) -> None:
         """Sets a row (counted in `read` by the caller) or a file aside."""
@@ -114,7 +119,21 @@ class Aside:
 
     def counts(self) -> dict[str, float]:
         """For a manifest."""
-        return {"set_aside": self.count, "files_set_aside": self.files_unusable, "files_left_out": len(self.left_out)}
+        counted = {
+            "set_aside": self.count, "files_set_aside": self.files_unusable, "files_left_out": len(self.left_out)
+        }  # fmt: skip
+        return {name: float(number) for name, number in {**counted, **self.notes}.items()}
+
+    def reword(self, clean: Callable[[list[str]], list[str]]) -> None:
+        """Passes what is kept of rows from outside through `clean`, which takes personal data out of texts."""
+        kept = [*self.kept, *self.examples.values()]
+        reasons, contents = clean([item.reason for item in kept]), clean([item.content for item in kept])
+        cleaned = [
+            item._replace(reason=reason, content=content)
+            for item, reason, content in zip(kept, reasons, contents, strict=True)
+        ]
+        self.kept, examples = cleaned[: len(self.kept)], cleaned[len(self.kept) :]
+        self.examples = dict(zip(self.examples, examples, strict=True))
 
     def words(self) -> str:
         """The commonest reasons, each with how often and an example."""

@@ -84,7 +84,12 @@ def opened(
         if kind == "parquet":
             path = stack.enter_context(_local(source, stream))
             parquet = ParquetRows(
-                path, file, wanted=list(known) or None, window=window, megabytes=settings.max_document_megabytes
+                path,
+                file,
+                wanted=list(known) or None,
+                window=window,
+                megabytes=settings.max_document_megabytes,
+                utc=settings.time_zone == "UTC",
             )
             rows = stack.enter_context(parquet.opened())
             table = Table(file, "Parquet", parquet.columns, _guarded(rows, file))

@@ -70,6 +70,11 @@ def _read(value: Any, order: DateOrder | None) -> datetime:
         return datetime.combine(value, time())
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _from_number(value, value)
+    if isinstance(value, str) and len(value) > 9 and not value.isdigit():
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass  # as others write it, see below
     if not isinstance(value, str):
         raise Unfit("no time", f"must be text (ISO 8601) or a timestamp, found {type(value).__name__}")
     text = " ".join(unicodedata.normalize("NFKC", value).split())

@@ -151,7 +151,7 @@ def flag(value: Any) -> bool | None:
     raise Unfit("neither true nor false", f"is {shortly(repr(value))}, expected true or false (yes, no, 是, 否)")
 
 
-def mapped(value: Any, meanings: Mapping[str, str]) -> Any:
+def mapped(value: Any, meanings: Mapping[str, Any]) -> Any:
     """What a log's own value means, as a setting says; the value itself where it says nothing. 1, 1.0 and "1" are
     one value."""
     if not meanings or isinstance(value, list | dict):
