@@ -55,7 +55,11 @@ def local(tmp_path: Path) -> Workspace:
 
 
 def stored(workspace: Workspace, address: Address, name: str) -> UPath:
-    return workspace.root / "objects" / address / name
+    """Where a file lies: an object store keeps those of an artefact in a folder of their own, beside the manifest."""
+    folder = workspace.root / "objects" / address
+    if name == "manifest.json" or not workspace.exists(address):
+        return folder / name
+    return folder / workspace.manifest(address).place / name
 
 
 def objects(workspace: Workspace) -> list[Path]:
@@ -602,13 +606,16 @@ def test_scratch_of_killed_processes_is_swept_after_a_week(local: Workspace) -> 
     assert [folder.name for folder in scratch.iterdir()] == ["124-young"]
 
 
-def test_a_folder_is_read_through_before_it_is_used_when_asked(local: Workspace) -> None:
+def test_a_folder_is_compared_before_it_is_used(workspace: Workspace) -> None:
     def build(folder: Path) -> None:
         (folder / "weights").write_bytes(b"as trained")
 
-    address = local.publish_folder("rankers", build, step="fit", settings={})
-    (Path(local.root.path) / "objects" / address / "weights").write_bytes(b"as spoiled")
-    with local.local_folder(address):
-        pass
-    with pytest.raises(ArtefactDamaged, match="weights is damaged"), local.local_folder(address, verified=True):
+    address = workspace.publish_folder("rankers", build, step="fit", settings={})
+    with workspace.local_folder(address) as folder:
+        assert (folder / "weights").read_bytes() == b"as trained"
+    stored(workspace, address, "weights").write_bytes(b"as spoiled")
+    with (
+        pytest.raises(ArtefactDamaged, match=r"weights is damaged: it is not what fit stored; delete its folder"),
+        workspace.local_folder(address),
+    ):
         pass

@@ -38,7 +38,7 @@ def check(
         tell("judge the sample")
         done = work.check_judge(sample, context=here)
     _print(done.document)
-    console.print(f"{done.spent}\nmeasurement: {here.workspace.root}/objects/{done.address}", soft_wrap=True)
+    console.print(f"{done.spent}\nmeasurement: {here.workspace.place(done.address)}", soft_wrap=True)
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def show(context: Any, outcome: Any) -> None:
     for who, problems in document.get("problems", {}).items():
         print_missing(f"no {'answer' if who == 'reader' else 'verdict'}", problems, document.get("examples", {})[who])
     print_decision(document, outcome.promotion)
-    report = f"{context.workspace.root}/objects/{outcome.promotion['report']}/report.html"
+    report = context.workspace.place(outcome.promotion["report"], "report.html")
     console.print(f"Report: {report}", soft_wrap=True)
 
 

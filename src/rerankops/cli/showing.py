@@ -94,7 +94,7 @@ def demo(
         print_ladder(found.ladder)
         print_decision(found.ladder, found.promotion)
     here = place.context()
-    report = f"{place.state}/workspace/objects/{done[-1].promotion['report']}/report.html"
+    report = here.workspace.place(done[-1].promotion["report"], "report.html")
     console.print(
         f"Champion in MLflow: version {runner.champion_version(place)}. Where to look next:\n"
         f"  {report}\n"

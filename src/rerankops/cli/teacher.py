@@ -49,7 +49,7 @@ def _print(here: Any, done: Any) -> None:
         console.print(f"grades: {counts}")
     for what, address in (("measurement", done.trust_address), ("grades", done.labels), ("judgments", done.judgments)):
         if address:
-            console.print(f"{what}: {workspace.root}/objects/{address}", soft_wrap=True)
+            console.print(f"{what}: {workspace.place(address)}", soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

@@ -241,5 +241,5 @@ def _verdicts(here: Context, batch: Address) -> list[dict[str, Any]]:
         manifest = here.workspace.manifest(address)
         if batch in manifest.inputs:
             outcome = "accepted" if manifest.counts["accepted"] else "quarantined"
-            found.append({"outcome": outcome, "folder": str(here.workspace.root / "objects" / address)})
+            found.append({"outcome": outcome, "folder": here.workspace.place(address)})
     return sorted(found, key=lambda verdict: verdict["outcome"])

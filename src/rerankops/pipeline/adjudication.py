@@ -48,7 +48,7 @@ def adjudicate(context: Context) -> Address | None:
     outcome = _adjudicate(context)
     if outcome is None:
         return None
-    log.info("annotators: %s/objects/%s/%s", context.workspace.root, outcome.scorecards, PAGE)
+    log.info("annotators: %s", context.workspace.place(outcome.scorecards, PAGE))
     return take_in(context, "human", outcome.judgments)
 
 
@@ -59,7 +59,7 @@ def scorecards(context: Context) -> UPath | None:
     Beside it lie scorecards.parquet (records.Scorecard), agreement.json and contested.parquet.
     """
     outcome = _adjudicate(context)
-    return context.workspace.root / "objects" / outcome.scorecards / PAGE if outcome else None
+    return UPath(context.workspace.place(outcome.scorecards, PAGE)) if outcome else None
 
 
 def scorecard_table(context: Context) -> pa.Table:

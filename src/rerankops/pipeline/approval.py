@@ -85,7 +85,7 @@ def reject(context: Context, decision: Address, answer: Mapping[str, Any]) -> di
 def _report(context: Context, registered: Mapping[str, Any]) -> str:
     """Where the report is: its run in MLflow when people can open that, and the file."""
     settings = context.settings.registry
-    file = f"`{context.workspace.root / 'objects' / registered['report'] / 'report.html'}`"
+    file = f"`{context.workspace.place(registered['report'], 'report.html')}`"
     served = (settings.ui_url or settings.tracking_uri or "").rstrip("/")
     if not served.startswith(("http://", "https://")):
         return file

@@ -298,7 +298,7 @@ def _report(context: Context, leaks: pl.DataFrame, judged: pl.DataFrame) -> str:
         .sort("query_id")
     )
     stored = workspace.publish_document("gold_leaks", {"queries": rows.to_dicts()}, step="freeze_gold")
-    return f"{workspace.root}/objects/{stored}/document.json"
+    return workspace.place(stored, "document.json")
 
 
 def _lock(context: Context) -> Path:

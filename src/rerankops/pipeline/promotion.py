@@ -41,7 +41,7 @@ def register(context: Context, decision: Address) -> dict[str, Any]:
                 mode="json", include={"training", "scoring", "retrieval", "encoder"}
             ),
             report_html=(reported / "report.html").read_text(encoding="utf-8"),
-            ranker_dir=folders.enter_context(workspace.local_folder(address, verified=True)) if address else None,
+            ranker_dir=folders.enter_context(workspace.local_folder(address)) if address else None,
             ranker_address=address,
             lineage=lineage(context, decision),
             key=decision,

@@ -162,7 +162,7 @@ def check_gold_questions(context: Context, gold: Address, corpus: Address | None
 
 def data_docs(context: Context, check: Address) -> str:
     """Where the Data Docs of a check (or of a verdict) can be opened."""
-    return f"{context.workspace.root}/objects/{check}/data_docs/index.html"
+    return context.workspace.place(check, "data_docs/index.html")
 
 
 def read_check(context: Context, check: Address) -> dict[str, Any]:

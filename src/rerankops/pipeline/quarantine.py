@@ -203,9 +203,7 @@ def tell_quarantined(context: Context, verdicts: list[dict[str, Any]]) -> list[d
 @step
 def links(context: Context, verdict: Address) -> dict[str, str]:
     """Where reasons, Data Docs and the raw file of a quarantined delivery can be opened: name to path or URI."""
-    return {
-        name: f"{context.workspace.root}/objects/{verdict}/{file}" for name, file in _files(context, verdict).items()
-    }
+    return {name: context.workspace.place(verdict, file) for name, file in _files(context, verdict).items()}
 
 
 def _files(context: Context, verdict: Address) -> dict[str, str]:
@@ -218,8 +216,8 @@ def _files(context: Context, verdict: Address) -> dict[str, str]:
 def _link(context: Context, address: Address, file: str) -> str:
     """As the page links it: relative on a local workspace, so that both can be moved or served together."""
     if not context.workspace.is_local:
-        return f"{context.workspace.root}/objects/{address}/{file}"
-    target = Path(context.workspace.root.path) / "objects" / address / file
+        return context.workspace.place(address, file)
+    target = context.workspace.place(address, file)
     return quote(Path(os.path.relpath(target, context.local("quarantine"))).as_posix())
 
 

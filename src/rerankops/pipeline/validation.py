@@ -118,7 +118,7 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
             )
             workspace.point(f"{ACCEPTED}/{delivered.stream}", annotations)
     workspace.point(verdict_ref(delivery), verdict)
-    place = f"{workspace.root}/objects/{verdict}"
+    place = workspace.place(verdict)
     set_aside = int(about["metrics"]["set_aside"])
     if about["outcome"] == _REFUSED:
         log.warning("%s is quarantined: read %s/%s", delivered.source, place, quarantine.READABLE)
