@@ -14,7 +14,7 @@ from rerankops.workspace import Workspace, seal, unseal
 
 FOLDER = "answers"
 _KEYS = {"model", "text", "finish_reason", "tokens", "cached", "seconds", "answered_at"}
-"""Of an entry. One that has another key is damaged: those of earlier versions have no check."""
+"""Of an entry of an earlier version, which has no check: another key there is damage."""
 
 
 class StoredAnswers:
@@ -29,8 +29,8 @@ class StoredAnswers:
     def get(self, key: str) -> Mapping[str, Any] | None:
         path = self._root / key[:2] / f"{key}.json"
         try:
-            entry, _ = unseal(path.read_bytes())
-            if unknown := set(entry) - _KEYS:
+            entry, sealed = unseal(path.read_bytes())
+            if not sealed and (unknown := set(entry) - _KEYS):
                 raise ValueError(f"it has a key {min(unknown)!r}")
             kept = {"text": str(entry["text"]), "finish_reason": str(entry["finish_reason"]), "tokens": entry["tokens"]}
             seconds = entry.get("seconds")  # entries of earlier versions have none

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rerankops.errors import ArtefactMissing, InputError, PromotionRefused
+from rerankops.errors import ArtefactDamaged, ArtefactMissing, InputError, PromotionRefused
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.incumbent import registry
 
@@ -199,10 +199,10 @@ def told(version: Version) -> dict[str, Any]:
 
 
 def document(book: Registry, version: Version, name: str) -> dict[str, Any]:
-    """What was logged with the version's decision, empty when it is gone."""
+    """What was logged with the version's decision, empty when it is gone or damaged, which the log says."""
     try:
         return book.document(version.version, name)
-    except ArtefactMissing as error:
+    except (ArtefactDamaged, ArtefactMissing) as error:
         log.warning("%s", error)
         return {}
 

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock
 
 from rerankops.errors import InputError, SettingsError
 from rerankops.pipeline import quality, reading
@@ -237,10 +238,12 @@ def train_cross_encoder(context: Context, plan: Address, groups: Address) -> Add
         after = {f"after_{name}": value for name, value in result.after.items()}
         return {"steps": result.steps, "pairs": result.pairs, **before, **after}
 
-    address = context.workspace.publish_folder(
-        "cross_encoders", build, step="train_cross_encoder", inputs=[plan, groups]
-    )
-    shutil.rmtree(work, ignore_errors=True)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(work.with_suffix(".lock")):  # two on one machine would train in one folder; the second finds it done
+        address = context.workspace.publish_folder(
+            "cross_encoders", build, step="train_cross_encoder", inputs=[plan, groups]
+        )
+        shutil.rmtree(work, ignore_errors=True)
     return address
 
 

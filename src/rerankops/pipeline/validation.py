@@ -73,6 +73,7 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
 
     def build(folder: Path) -> Mapping[str, float]:
         now = datetime.now(UTC)  # only to refuse grades from the future
+        came = datetime.fromisoformat(workspace.manifest(delivery).created_at)  # pages of one delivery are the same
         history = {} if contested else _history(context, delivered.stream, batch)
         result = expectations.validate(
             delivered,
@@ -81,6 +82,7 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
             asked_for,
             data_docs=folder / "data_docs",
             now=now,
+            received_at=came,
             sent_at=_asked_at(context, batch) if batch else None,
             history=pa.concat_tables(history.values()) if history else None,
         )
@@ -99,7 +101,7 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
             log.warning("%s: %s", finding.severity, finding.words)
         if result.annotations is None:
             pq.write_table(result.readable, folder / READABLE)
-            quarantine.write(folder, delivered, result, when=now)
+            quarantine.write(folder, delivered, result, when=came)
         else:
             pq.write_table(result.annotations, folder / ANNOTATIONS)
         accepted = {"accepted": float(result.annotations is not None), "in_part": float(result.outcome == _IN_PART)}

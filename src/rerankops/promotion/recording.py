@@ -22,6 +22,11 @@ KEY = "rerankops.key"
 RANKER = "rerankops.ranker"
 DECISION = "rerankops.decision"
 DIGEST = "rerankops.digest"
+"""Tag of a version: of its ranker's files alone, see promotion.flavour.digest."""
+FILES = "rerankops.files"
+"""Tag of a run and of its version: of every file of the version, see promotion.version_files."""
+DOCUMENTS = "rerankops.documents"
+"""Tag of a version: SHA-256 of what was logged with its decision, by name, as JSON."""
 SYSTEM = "rerankops.system"
 MEASURED = "rerankops.measured"
 LINEAGE = {"judgment": "judgments", "gold": "gold_questions", "index": "indexes", "settings": "plans"}
@@ -59,6 +64,15 @@ class Record:
                 SYSTEM: self.decision.system or "",
             }
         )
+
+    def documents(self) -> dict[str, bytes]:
+        """What is logged with the decision, by name."""
+        texts = {
+            "report.html": self.report_html,
+            "decision.json": json.dumps(asdict(self.decision), ensure_ascii=False, indent=2),
+            "ladder.json": json.dumps(self.ladder, ensure_ascii=False, indent=2),
+        }
+        return {name: text.encode() for name, text in texts.items()}
 
 
 def measured(record: Record) -> dict[str, float]:
@@ -107,21 +121,17 @@ def fill(tracking: Tracking, run_id: str, record: Record) -> None:
     ]
     if datasets:
         tracking.log_inputs(run_id, datasets)
-    files = {
-        "report.html": record.report_html,
-        "decision.json": json.dumps(asdict(record.decision), ensure_ascii=False, indent=2),
-        "ladder.json": json.dumps(record.ladder, ensure_ascii=False, indent=2),
-    }
     with tempfile.TemporaryDirectory() as scratch, tracking.transfer():
-        for name, content in files.items():
-            Path(scratch, name).write_text(content, encoding="utf-8")
+        for name, content in record.documents().items():
+            Path(scratch, name).write_bytes(content)
         tracking.log_artifacts(run_id, scratch)
         if record.ranker_dir is not None:
-            from rerankops.promotion import flavour
+            from rerankops.promotion import flavour, version_files
 
             model = Path(scratch, MODEL)
             flavour.save(model, record.ranker_dir, metadata=record.tags())
             upload(tracking, run_id, model)
+            tracking.set_tag(run_id, FILES, version_files.digest(model))
     tracking.set_terminated(run_id, "FINISHED")
 
 

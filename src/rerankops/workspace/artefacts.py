@@ -259,6 +259,20 @@ class Workspace:
                 waiting.extend(found[current].inputs)
         return found
 
+    def read_through(self, address: Address) -> None:
+        """Compares every file of an artefact and of everything that it came from, as far as that is still there.
+
+        Raises ArtefactMissing, ArtefactDamaged, FormatTooNew.
+        """
+        found, waiting = {address}, [self.manifest(address)]
+        while waiting:
+            manifest = waiting.pop()
+            with self._store.folder(manifest):
+                pass
+            new = [one for one in dict.fromkeys(manifest.inputs) if one not in found and self.exists(one)]
+            found.update(new)
+            waiting += map(self.manifest, new)
+
     # -- private ------------------------------------------------------------------------------------------------
 
     def _folder(self, address: Address) -> UPath:

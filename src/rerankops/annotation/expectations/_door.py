@@ -37,6 +37,7 @@ def validate(
     *,
     data_docs: Path | None,
     now: datetime,
+    received_at: datetime | None = None,
     sent_at: datetime | None = None,
     history: pa.Table | None = None,
 ) -> Validation:
@@ -44,8 +45,9 @@ def validate(
 
     tasks: records.AnnotationTask; those of other batches are ignored. near_gold: ids of queries that equal or nearly
     equal a gold question. data_docs: a folder of this delivery's own, running again replaces its pages; None: the same
-    verdict without pages. now: aware; annotations may not be later, by more than a day. sent_at: aware; they may not
-    be earlier either. history: GRADE_COUNTS of earlier deliveries.
+    verdict without pages. now: aware; annotations may not be later, by more than a day. received_at: aware; the time
+    that the pages show, None: now. sent_at: aware; annotations may not be earlier either. history: GRADE_COUNTS of
+    earlier deliveries.
     """
     asked = _rows.asked_tasks(tasks, delivery.batch_id, near_gold)
     rows = _rows.read_rows(delivery, asked)
@@ -110,7 +112,7 @@ def validate(
             ),
         ),
     }
-    findings = _decided(delivery, checks, data_docs=data_docs, now=now)
+    findings = _decided(delivery, checks, data_docs=data_docs, run_time=received_at or now)
     aside = _aside(
         delivery,
         _rules.aside(rows, rules, masks),
@@ -182,7 +184,7 @@ def _decided(
     checks: dict[str, tuple[pl.DataFrame, list[Check]]],
     *,
     data_docs: Path | None,
-    now: datetime,
+    run_time: datetime,
 ) -> tuple[Finding, ...]:
     """What Great Expectations finds wrong."""
     results = great_expectations.run(
@@ -193,7 +195,7 @@ def _decided(
         ],
         data_docs=data_docs,
         run_name=delivery.sha256[:12],
-        run_time=now,
+        run_time=run_time,
     )
     found = [
         _finding(delivery, check, results[name, check.expectation.name], table)
