@@ -183,6 +183,64 @@ def test_a_version_whose_files_changed_or_went_is_not_handed_out(registry: Regis
         registry.fetch("1")
 
 
+def test_a_change_of_any_file_of_a_version_is_noticed_and_not_promoted(registry: Registry, cascade: Path) -> None:
+    record(registry, cascade, "one")
+    model = registry.fetch("1").parents[1]
+    files = [path for path in sorted(model.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    assert {"served.py", "MLmodel", "files.json", "model.safetensors"} <= {path.name for path in files}
+    for path in files:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        for use in (lambda: registry.fetch("1"), lambda: registry.promote("1", None, "better", actor="test")):
+            with pytest.raises(ArtefactDamaged, match="were registered|was registered"):
+                use()
+        path.write_bytes(whole)
+    (model / "extra.py").touch()
+    with pytest.raises(ArtefactDamaged, match=r"extra\.py was not registered"):
+        registry.fetch("1")
+    (model / "extra.py").unlink()
+    (model / "registered_model_meta").write_text("model_name: what MLflow leaves there\n")
+    assert registry.champion() is None
+    assert registry.promote("1", None, "better", actor="test").version == "1"
+
+
+def test_no_damaged_version_is_rolled_back_to(registry: Registry, ranker: Path) -> None:
+    recorded(registry, ranker, 2)
+    registry.promote("1", None, "first", actor="test")
+    registry.promote("2", "1", "second", actor="test")
+    served = registry.fetch("1").parents[1] / "served.py"
+    whole = served.read_bytes()
+    served.write_bytes(whole + b"#")
+    with pytest.raises(ArtefactDamaged, match=r"served\.py was changed"):
+        registry.rollback("users complain", actor="test")
+    assert registry.state().champion == "2"
+    served.write_bytes(whole)
+    assert registry.rollback("users complain", actor="test").version == "1"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b'{"promote": true}'])
+def test_a_decision_that_changed_in_mlflow_is_not_shown(registry: Registry, ranker: Path, content: bytes) -> None:
+    record(registry, ranker, "one")
+    assert registry.document("1", "decision.json")["promote"] is True
+    (registry.fetch("1").parents[2] / "decision.json").write_bytes(content)
+    with pytest.raises(
+        ArtefactDamaged, match=r"decision\.json is damaged \(.*\); the workspace has the decision itself: "
+    ):
+        registry.document("1", "decision.json")
+
+
+def test_a_version_of_before_all_files_had_a_digest_is_read_by_its_rankers(
+    registry: Registry, ranker: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(registry, ranker, "one")
+    registry._client.delete_model_version_tag(registry.model_name, "1", recording.FILES)
+    folder = registry.fetch("1")
+    assert "registered by an earlier version: of its files only the ranker's are checked" in caplog.text
+    (folder / "ranker.json").write_bytes(b"{}")
+    with pytest.raises(ArtefactDamaged, match="not those that were registered"):
+        registry.fetch("1")
+
+
 def test_an_unknown_version_is_named(registry: Registry, ranker: Path) -> None:
     recorded(registry, ranker, 1)
     for number in ("9", "0", "one", "-1", ""):
