@@ -192,7 +192,7 @@ def test_a_change_of_any_file_of_a_version_is_noticed_and_not_promoted(registry:
         whole = path.read_bytes()
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         for use in (lambda: registry.fetch("1"), lambda: registry.promote("1", None, "better", actor="test")):
-            with pytest.raises(ArtefactDamaged, match="were registered|was registered"):
+            with pytest.raises(ArtefactDamaged, match=r"were registered|was registered"):
                 use()
         path.write_bytes(whole)
     (model / "extra.py").touch()
