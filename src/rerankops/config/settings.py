@@ -165,6 +165,26 @@ class StratumSettings(Section):
     patterns: tuple[str, ...]
 
 
+class NameSettings(Section):
+    """How names and addresses in queries are recognised."""
+
+    recogniser: Literal["off", "rules", "model"]
+    model: str | None
+    labels: dict[str, Literal["NAME", "ADDRESS"]]
+    min_score: Share
+    device: str | None
+
+    def identity(self) -> dict[str, object]:
+        """What changes what is found."""
+        return self.model_dump(exclude={"device"}) if self.recogniser == "model" else {"recogniser": self.recogniser}
+
+    @model_validator(mode="after")
+    def _a_model_is_named(self) -> NameSettings:
+        if self.recogniser == "model" and not self.model:
+            raise ValueError("queries.names.recogniser is model, so queries.names.model must name one")
+        return self
+
+
 class QuerySettings(Section):
     min_characters: Count
     max_characters: Count
@@ -172,6 +192,7 @@ class QuerySettings(Section):
     gold_distance_threshold: Share
     synonyms: tuple[tuple[str, ...], ...]
     phone_region: str
+    names: NameSettings
     strata: tuple[StratumSettings, ...]
 
     def likeness(self) -> dict[str, object]:

@@ -19,9 +19,9 @@ from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.gold_sets import SETS, checked_name, entries
 from rerankops.pipeline.judgments import JUDGMENTS
 from rerankops.pipeline.queries import gold_texts, pull_events, pulled_events
+from rerankops.privacy import Redactor
 from rerankops.queries.distilling import distil
 from rerankops.queries.normalise import identify, near_to, stratum_of
-from rerankops.queries.privacy import redact
 from rerankops.queries.sources import json_lines, text_lines
 from rerankops.records import GoldAnswer, GoldDraft, Judgment, Query, QueryEvent
 from rerankops.workspace import Address, digest
@@ -224,8 +224,10 @@ def _from_file(context: Context, file: str | Path, taken: pl.DataFrame) -> tuple
             rows.append(known | {"text": row["text"].strip()})
     schema = {"question_id": pl.String, "text": pl.String, "stratum": pl.String}
     given = pl.DataFrame([schema.fromkeys(schema) | row for row in rows], schema=schema)
-    redacted = redact(given["text"], region=settings.phone_region)
-    frame = given.with_columns(text=redacted["text"]).hstack(identify(redacted["text"], settings))
+    redacted = Redactor(settings).redact(given["text"])
+    settled = pl.when(redacted["doubt"].is_null())
+    identified = identify(redacted["text"], settings).with_columns(settled.then("query_id").alias("query_id"))
+    frame = given.with_columns(text=redacted["text"]).hstack(identified)
     usable = frame.drop_nulls("query_id").unique("normal", keep="first", maintain_order=True)
     near = near_to(
         usable.select(id="query_id", normal="normal"),
@@ -247,4 +249,6 @@ def _from_file(context: Context, file: str | Path, taken: pl.DataFrame) -> tuple
         "unusable": frame["query_id"].null_count(),
         "left_out_near_known": usable.height - kept.height,
     }
+    if doubtful := redacted["doubt"].count():
+        counts["in_doubt"] = doubtful
     return drawn.sort("question_id"), counts

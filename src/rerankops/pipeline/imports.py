@@ -26,7 +26,7 @@ from rerankops.pipeline.corpus import CORPUS, GOLD
 from rerankops.pipeline.gold_sets import checked_name
 from rerankops.pipeline.judgments import take_in
 from rerankops.pipeline.queries import gold_texts
-from rerankops.queries.privacy import redact
+from rerankops.privacy import Redactor
 from rerankops.records import ImportedLabel, Judgment, Passage
 from rerankops.workspace import Address, Workspace
 
@@ -170,8 +170,11 @@ def _stored(
         counts={"passages": distinct.height},
     )
     queries = rows.select("query").unique(maintain_order=True)
-    redacted = redact(queries["query"], region=settings.queries.phone_region)
-    queries = queries.with_columns(query_text=redacted["text"])
+    redactor = Redactor(settings.queries)
+    redacted = redactor.redact(queries["query"])
+    doubtful = redacted["doubt"].count()
+    queries = queries.with_columns(query_text=redacted["text"]).filter(redacted["doubt"].is_null())
+    rows = rows.filter(pl.col("query").is_in(queries["query"].implode()))  # what may be personal data is left out
     sure, unsure = (
         (confidence, confidence)
         if confidence is not None
@@ -186,6 +189,7 @@ def _stored(
     buffer = io.BytesIO()
     labels.write_ipc(buffer)
     identity: dict[str, Any] = {"name": name, "format": form, "split": split, "grades": rule}
+    identity["redaction"] = redactor.identity
     identity["sha256"] = hashlib.sha256(buffer.getbuffer()).hexdigest()
     address = workspace.publish(
         ImportedLabel,
@@ -193,7 +197,8 @@ def _stored(
         step="import_labels",
         inputs=[passages],
         settings=identity,
-        counts={"redactions": int(redacted["redactions"].sum() or 0), "rejected": len(read.rejected)},
+        counts={"redactions": int(redacted["redactions"].sum() or 0), "rejected": len(read.rejected)}
+        | ({"in_doubt": doubtful} if doubtful else {}),
     )
     return address, rule
 

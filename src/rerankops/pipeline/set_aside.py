@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from rerankops.pipeline.context import Context, log, step
-from rerankops.queries.privacy import redact
+from rerankops.privacy import Redactor
 from rerankops.reading import Aside
 from rerankops.records import SetAside
 
@@ -113,7 +113,4 @@ def _distinct(table: pa.Table) -> pa.Table:
 
 
 def _without_personal_data(context: Context, texts: list[str]) -> list[str]:
-    if not texts:
-        return []
-    region = context.settings.queries.phone_region
-    return redact(pl.Series(texts, dtype=pl.String), region=region)["text"].to_list()
+    return Redactor(context.settings.queries).texts(texts)

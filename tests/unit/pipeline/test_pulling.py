@@ -16,6 +16,7 @@ from rerankops.errors import ArtefactDamaged, InputError, SettingsError
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.queries import EVENTS, PULLS, QUERY_LOG, mark_asked, pull_events
 from rerankops.pipeline.set_aside import stands_aside
+from rerankops.privacy import VERSION
 from rerankops.records import Query, QueryEvent
 from rerankops.workspace import Address, Workspace
 
@@ -284,3 +285,39 @@ def test_a_damaged_file_among_others_is_set_aside_and_one_that_is_no_table_is_na
     assert damaged["file"] == str(folder / "damaged.parquet")
     for name, why in (("README.md", "no column"), ("gone.csv", "symbolic link to nothing"), ("older", "a folder")):
         assert re.search(rf"not read: .*{name}.*{why}", caplog.text)
+
+
+def test_a_text_in_doubt_is_set_aside_masked_and_stops_nothing(place: Place, tmp_path: Path) -> None:
+    place.add("e1", BEGIN, "884402771935016怎么查")
+    place.add("e2", BEGIN + DAY, "胎压多少")
+    events = place.pull()
+    assert events
+    table = place.workspace.read(events, QueryEvent)
+    assert table["text"].to_pylist() == ["[NUMBER]怎么查", "胎压多少"]
+    assert [query is None for query in table["query_id"].to_pylist()] == [True, False]
+    assert place.workspace.manifest(events).counts["in_doubt"] == 1
+    (aside,) = stands_aside("personal_data", context=place.context).to_pylist()
+    assert (aside["place"], aside["content"]) == ("event e1", "[NUMBER]怎么查")
+    assert aside["reason"] == "a long number that may be a person's"
+    stored = [path.read_bytes() for path in (tmp_path / "workspace").rglob("*") if path.is_file()]
+    assert not any(b"884402771935016" in content for content in stored)
+
+
+def test_what_a_log_has_in_the_place_of_a_name_of_its_own_is_redacted(place: Place) -> None:
+    place.add("e1", BEGIN, source="app 13812345678")
+    events = place.pull()
+    assert events
+    assert place.workspace.read(events, QueryEvent)["source"].to_pylist() == ["app [PHONE]"]
+
+
+def test_the_rules_of_redaction_are_part_of_the_address(place: Place) -> None:
+    place.add("e1", BEGIN, "我叫王小明，胎压多少")
+    events = place.pull()
+    assert events
+    names = place.context.settings.queries.names.model_copy(update={"recogniser": "off"})
+    queries = place.context.settings.queries.model_copy(update={"names": names})
+    off = Context(place.context.settings.model_copy(update={"queries": queries}), place.workspace)
+    other = pull_events(context=off)
+    assert other != events
+    assert place.workspace.manifest(events).settings["redaction"]["rules"] == VERSION
+    assert place.workspace.read(other, QueryEvent)["text"].to_pylist() == ["我叫王小明，胎压多少"]
