@@ -441,6 +441,7 @@ ImportedLabel = Record(
             field("passage_id", pa.string(), "of the passages imported with it"),
             field("grade", pa.int8(), "0..3"),
             field("confidence", pa.float64(), "0..1"),
+            field("mined", pa.bool_(), "a set calls it negative, nobody graded it", null=True),
         ]
     ),
 )

@@ -15,11 +15,14 @@ _WHOLE_LINES = 500
 
 
 @app.command()
-def refresh(config: Config = None) -> None:
+def refresh(
+    config: Config = None,
+    skip_bad: Annotated[bool, typer.Option(help="Set rows that cannot be read aside instead of refusing.")] = False,
+) -> None:
     """Read corpus and gold questions, embed, index, check recall, serve (refresh_corpus_index)."""
     from rerankops.pipeline import context, flows
 
-    here = context.load(config)
+    here = context.load(config, overrides={"reading": {"skip_bad": True}} if skip_bad else {})
     with steps() as tell:
         index = flows.refresh(here, tell)
     show_stages(here, index)

@@ -27,6 +27,9 @@ def trial(
     max_length: Annotated[
         int, typer.Option(min=16, help="Tokens of a passage, and of a pair; the rest is cut. A trial is to be quick.")
     ] = 128,
+    grades: Annotated[
+        str, typer.Option(help="Scores of qrels to grades: auto, binary, graded, share, largest, or 0.2,0.5,0.9.")
+    ] = "auto",
     metric: Annotated[
         Metric | None,
         typer.Option(help="What the gate asks for alone, where the set lacks answers; without it promotion.metrics."),
@@ -50,7 +53,13 @@ def trial(
     )
     with steps() as tell:
         outcome = steps_of_trial.run(
-            here, dataset, train_split=train_split, gold_split=gold_split, labels=labels, tell=tell
+            here,
+            dataset,
+            train_split=train_split,
+            gold_split=gold_split,
+            labels=labels,
+            grades=grades,
+            tell=tell,
         )
     with here.workspace.local_folder(outcome.promotion["report"]) as folder:
         for name in ("report.html", "ladder.json"):

@@ -75,7 +75,7 @@ def import_labels(
     workspace, settings = context.workspace, context.settings
     checked_name(name, of="imported set")
     gold = workspace.require(GOLD, "run refresh_corpus_index first; it freezes the gold questions")
-    read = read_labels(form, Path(path), split=split)
+    read = read_labels(form, Path(path), settings.reading, split=split)
     if read.rejected and bad_file is None:
         raise InputError(_words(read.rejected))
     labels, rule = _stored(context, read, form=form, name=name, split=split, rule=grades, confidence=confidence)
@@ -157,7 +157,7 @@ def _stored(
     if read.graded:
         grades, rule = rows["score"].cast(pl.Int8).alias("grade"), "of the format"
     else:
-        grades, rule = grade(rows, rule, qrels=form == "beir")
+        grades, rule = grade(rows, rule)
     texts = rows.select("title", "text").unique("text", keep="first", maintain_order=True)
     texts = texts.with_columns(passage_id=_identities(texts["text"]))
     distinct = texts.unique("passage_id", keep="first", maintain_order=True).sort("passage_id")
@@ -181,7 +181,9 @@ def _stored(
         else (settings.imports.confidence, settings.imports.negative_confidence)
     )
     labels = (
-        rows.with_columns(grades, confidence=pl.when("weak").then(unsure).otherwise(sure).cast(pl.Float64))
+        rows.with_columns(
+            grades, confidence=pl.when("weak").then(unsure).otherwise(sure).cast(pl.Float64), mined="weak"
+        )
         .join(queries, on="query", maintain_order="left")
         .join(texts.select("text", "passage_id"), on="text", maintain_order="left")
         .select(ImportedLabel.columns)

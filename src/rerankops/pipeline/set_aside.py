@@ -7,6 +7,8 @@ References `set-aside/SOURCE` name, for the query log, the corpus, each import a
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import polars as pl
 import pyarrow as pa
@@ -62,6 +64,20 @@ def keep(context: Context, source: str, aside: Aside, *, complete: bool = True) 
             table = _distinct(pa.concat_tables([table, earlier]))
     counts = {**aside.counts(), "files": aside.files, "read": aside.read}
     workspace.point(name, workspace.publish(SetAside, table, step="set_aside", counts=counts))
+
+
+@contextmanager
+def reading_of(context: Context, source: str) -> Iterator[Aside | None]:
+    """Where rows of a source go that cannot be read: with reading.skip_bad they are kept and counted, and more than
+    quality.max_unusable_share of them raises InputError; without it None, and the first of them is refused."""
+    settings = context.settings
+    if not settings.reading.skip_bad:
+        yield None
+        return
+    aside = Aside()
+    yield aside
+    keep(context, source, aside)
+    aside.check(settings.quality.max_unusable_share, what=source, setting="quality.max_unusable_share")
 
 
 def set_aside_before(context: Context, source: str) -> dict[str, set[tuple[int | None, int | None]]]:

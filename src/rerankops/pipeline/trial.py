@@ -25,10 +25,23 @@ _CANDIDATES_A_LABEL = 2
 """Questions looked at for each one that is labelled: some have no relevant passage among their candidates."""
 
 
-def run(context: Context, folder: Path, *, train_split: str, gold_split: str, labels: int, tell: Tell) -> Retraining:
-    """Loads the set, judges at most `labels` query-passage pairs from its own labels, retrains and gates."""
+def run(
+    context: Context,
+    folder: Path,
+    *,
+    train_split: str,
+    gold_split: str,
+    labels: int,
+    tell: Tell,
+    grades: str = "auto",
+) -> Retraining:
+    """Loads the set, judges at most `labels` query-passage pairs from its own labels, retrains and gates.
+
+    grades: how the set's scores become grades (queries.grading).
+    """
     tell("read the set")
-    dataset = read_dataset(folder, train_split=train_split, gold_split=gold_split)
+    how = context.settings.reading
+    dataset = read_dataset(folder, how, train_split=train_split, gold_split=gold_split, grades=grades)
     passages, _, train = load_dataset(dataset, context=context)
     tell("embed passages")
     vectors = corpus.embed_corpus(passages, context=context)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import unicodedata
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from rerankops.reading.encodings import Line
 from rerankops.reading.places import Place, Refused, Row, Unfit, Unusable, shortly, unusable
+from rerankops.reading.values import same_signs
 
 _USUAL = (",", ";", "\t", "|", "，", "；", "｜", "\x01")
 _NO_SEPARATOR = frozenset("\"'_-. \r\n()[]{}<>")
@@ -177,4 +177,4 @@ def separator_of(line: str, known: Collection[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).strip().strip('"').casefold()
+    return same_signs(name).strip().strip('"').casefold()

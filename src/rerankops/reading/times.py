@@ -18,12 +18,12 @@ Whether 05/06/2026 is in May or June is asked (reading.date_order).
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from rerankops.reading.places import Unfit, shortly
+from rerankops.reading.values import same_signs
 
 DateOrder = Literal["month first", "day first"]
 _EXCEL_BEGINS = datetime(1899, 12, 30)
@@ -77,7 +77,7 @@ def _read(value: Any, order: DateOrder | None) -> datetime:
             pass  # as others write it, see below
     if not isinstance(value, str):
         raise Unfit("no time", f"must be text (ISO 8601) or a timestamp, found {type(value).__name__}")
-    text = " ".join(unicodedata.normalize("NFKC", value).split())
+    text = " ".join(same_signs(value).split())
     if _NUMBER.fullmatch(text) and not (text.isdigit() and len(text) in (8, 14) and text[:2] in ("19", "20")):
         return _from_number(float(text) if "." in text else int(text), value)
     try:

@@ -106,6 +106,12 @@ def test_whole_numbers_may_be_full_width_or_end_in_a_nought(written: Any, number
     assert reading.whole(written) == number
 
 
+@pytest.mark.parametrize("written", ["²", "①", "½", "1.5", "one", "1,000", True, float("inf")])
+def test_what_only_looks_like_a_whole_number_is_none(written: Any) -> None:
+    with pytest.raises(Unfit, match=r"expected a (whole )?number"):
+        reading.whole(written)
+
+
 def test_a_logs_own_values_can_be_given_a_meaning() -> None:
     meanings = {"1": "up", "-1": "down", "thumbs_up": "up"}
     written = (1, 1.0, "1", -1, "１", "thumbs_up", "Thumbs_Up", "meh", None)
