@@ -19,6 +19,7 @@ import typer
 from rerankops.cli import (
     annotators,
     feedback,
+    forget,
     gate,
     gold,
     imports,
@@ -40,6 +41,7 @@ for part in (
     loop,
     annotators,
     feedback,
+    forget,
     gate,
     quarantine,
     set_aside,

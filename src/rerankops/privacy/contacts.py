@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from wordfreq import zipf_frequency
-
 from rerankops.privacy.folding import Folded
 from rerankops.privacy.kinds import ACCOUNT, EMAIL
 from rerankops.privacy.rules import Rule
@@ -63,6 +61,8 @@ def _is_account(folded: Folded, start: int, stop: int) -> tuple[int, int] | None
         return (start, stop) if digits == len(text) and digits >= 6 else None
     if digits or "_" in text:
         return start, stop
+    from wordfreq import zipf_frequency  # a second, which few texts need
+
     told = re.search(
         r"(?i)(?:号码?|id|账号|帐号|[:=是为@(\"'])\s*(?:is )?$|(?:^|[^a-z])[vw]x\s+$", folded.before(start, 12)
     )

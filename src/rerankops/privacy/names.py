@@ -10,8 +10,6 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 
-import rjieba
-
 from rerankops.privacy.folding import Folded
 from rerankops.privacy.kinds import NAME
 from rerankops.privacy.name_tables import (
@@ -132,6 +130,8 @@ def _name_length(text: str, said: bool) -> int:
         return dotted.end()
     if not han or not re.match(rf"{_SURNAME}{_GIVEN}", text) or re.match(rf"(?:{NO_NAME})", text):
         return 0
+    import rjieba  # a second, which few texts need
+
     surname = 2 if re.match(COMPOUND, text) else 1
     words = rjieba.tag(han.group()[:8], True)
     word, tag = words[0]
@@ -182,6 +182,8 @@ def _titled(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
 
 def _is_word(text: str, before: str) -> bool:
     """Whether jieba reads other words than a name there, or 老 stands before it."""
+    import rjieba
+
     words = rjieba.tag(text, True)
     return before[: -len(text)].endswith("老") or any(
         len(word) > 1 and tag not in ("nr", "nrt", "x") and text.startswith(word[:1]) for word, tag in words
@@ -196,6 +198,8 @@ _SHORT_AFTER = re.compile(r"(?:$|[^\u4e00-\u9fff]|[的说问让帮推要想您�
 def _short_title(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """刘总, 周工, 王哥: a surname and one character, where nothing around makes it a word (开关总成)."""
     if _SHORT_AFTER.match(folded.after(stop, 2)) and _SHORT_BEFORE.search(folded.before(start, 1)):
+        import rjieba
+
         word = folded.plain[start:stop]
         if not re.match(rf"(?:{NO_NAME})", word) and not rjieba.has_word(word):
             yield start, stop
@@ -208,6 +212,8 @@ def _nickname(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]
         return
     if not _SHORT_BEFORE.search(folded.before(start, 1)) or re.match(rf"(?:{NO_NAME})", word[1:]):
         return
+    import rjieba
+
     ordinary = word[0] == "小" and word[1] not in _COMMONEST and rjieba.has_word(word)
     if (word[0] == "阿" or word[1] in SURNAMES) and not ordinary:
         yield start, stop

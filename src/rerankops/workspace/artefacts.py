@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,29 @@ class Workspace:
             return record.conform(table)
         except (pa.ArrowException, OSError) as error:
             raise ArtefactDamaged(f"{self.place(address, _TABLE)} is not Parquet: {error}; {AGAIN}") from error
+
+    def rewrite(self, address: Address, record: Record, table: pa.Table) -> None:
+        """Erasure alone: stores fewer rows where an artefact's table is, under the same address and lineage.
+
+        The new file is written beside the old one, then the manifest names it, then what it does not name is deleted: a
+        reader sees all rows or the fewer ones, also of a process that is killed; the next call deletes what that left.
+        """
+        before = self.manifest(address)
+        buffer = io.BytesIO()
+        pq.write_table(record.conform(table), buffer, compression="zstd")
+        data = buffer.getvalue()
+        hashes = {_TABLE: sha256(data)}
+        place = f"kept-{digest(hashes)[:16]}"
+        forgotten = before.counts.get("forgotten", 0) + before.rows - table.num_rows
+        manifest = replace(
+            before, rows=table.num_rows, files=hashes, place=place, counts={**before.counts, "forgotten": forgotten}
+        )
+        folder = f"{OBJECTS}/{address}"
+        self._store.replace(f"{folder}/{place}/{_TABLE}", data)
+        self._store.replace(f"{folder}/{MANIFEST}", manifest.to_json())
+        for path in self._folder(address).rglob(_TABLE):
+            if path != self._folder(address) / place / _TABLE:
+                path.unlink()
 
     def publish_document(
         self,

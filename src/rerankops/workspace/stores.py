@@ -104,7 +104,7 @@ class Folder:
     @contextmanager
     def folder(self, manifest: Manifest) -> Iterator[Path]:
         """The artefact's own folder, every file of it read and compared, see hashing.sha256_once."""
-        folder = self.root / OBJECTS / manifest.address
+        folder = self.root / OBJECTS / manifest.address / manifest.place
         for name, promised in manifest.files.items():
             try:
                 found = sha256_once(folder / name)

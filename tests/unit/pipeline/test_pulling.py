@@ -321,3 +321,15 @@ def test_the_rules_of_redaction_are_part_of_the_address(place: Place) -> None:
     assert other != events
     assert place.workspace.manifest(events).settings["redaction"]["rules"] == VERSION
     assert place.workspace.read(other, QueryEvent)["text"].to_pylist() == ["我叫王小明，胎压多少"]
+
+
+def test_what_a_step_says_of_a_log_quotes_no_personal_data(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.log.write_text(
+        '{"event_id": "e1", "text": "胎压多少", "issued_at": "我叫王小明，电话13812345678"}\n', encoding="utf-8"
+    )
+    with caplog.at_level("INFO"), pytest.raises(InputError) as raised:
+        place.pull()
+    told = f"{raised.value} {raised.value.__cause__} {caplog.text}"
+    assert "[PHONE]" in told
+    assert "13812345678" not in told
+    assert "王小明" not in told
