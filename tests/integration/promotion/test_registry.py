@@ -218,7 +218,9 @@ def test_no_damaged_version_is_rolled_back_to(registry: Registry, ranker: Path) 
     assert registry.rollback("users complain", actor="test").version == "1"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b'{"promote": true}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[" * 100_000, b'{"promote": true}'], ids=["empty", "cut", "deep", "other"]
+)
 def test_a_decision_that_changed_in_mlflow_is_not_shown(registry: Registry, ranker: Path, content: bytes) -> None:
     record(registry, ranker, "one")
     assert registry.document("1", "decision.json")["promote"] is True
