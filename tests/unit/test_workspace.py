@@ -101,6 +101,12 @@ def test_the_same_inputs_and_settings_are_one_address_and_one_write(workspace: W
     assert workspace.read(first, Passage)["text"].to_pylist() == ["a"]
 
 
+@pytest.mark.parametrize("settings", [{"k": 1}, [{"k": 1}, "CN", None], "CN", 3])
+def test_settings_are_whatever_json_holds(workspace: Workspace, settings: object) -> None:
+    address = workspace.publish_document("notes", {}, step="note", inputs=["x/1"], settings=settings)
+    assert workspace.manifest(address).settings == settings
+
+
 def test_data_from_outside_are_addressed_by_their_rows(workspace: Workspace) -> None:
     one, again, other = (workspace.publish(Passage, passages(t), step="load") for t in ("a", "a", "b"))
     assert one == again != other

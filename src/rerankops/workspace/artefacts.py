@@ -325,7 +325,7 @@ class Workspace:
             rows=rows,
             files=hashes,
             inputs=tuple(inputs),
-            settings=dict(plain(settings)),
+            settings=plain(settings),
             counts=dict(counts or {}),
             created_at=datetime.now(UTC).isoformat(),
             seconds=round(seconds, 3),

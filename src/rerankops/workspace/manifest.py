@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +33,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """files: name to SHA-256. place: the folder of the files, relative to the artefact's; "" on a local folder."""
+    """files: name to SHA-256. settings: as JSON, mostly an object. place: the folder of the files, relative to the artefact's; "" on a local folder."""
 
     address: Address
     kind: str
@@ -43,7 +42,7 @@ class Manifest:
     rows: int
     files: dict[str, str]
     inputs: tuple[Address, ...]
-    settings: dict[str, Any]
+    settings: Any
     counts: dict[str, float] = field(default_factory=dict)
     created_at: str = ""
     seconds: float = 0.0
@@ -103,10 +102,9 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
-def plain(settings: Any) -> Mapping[str, Any]:
-    """Settings as JSON holds them."""
-    found: Mapping[str, Any] = json.loads(json.dumps({"value": settings}, default=_plain))["value"] or {}
-    return found
+def plain(settings: Any) -> Any:
+    """Settings as JSON holds them; an empty object for none."""
+    return json.loads(json.dumps({"value": settings}, default=_plain))["value"] or {}
 
 
 def _plain(value: Any) -> Any:
