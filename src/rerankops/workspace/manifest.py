@@ -33,7 +33,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """files: name to SHA-256. settings: as JSON, mostly an object. place: the folder of the files, relative to the artefact's; "" on a local folder."""
+    """files: name to SHA-256. settings: as JSON, mostly an object. place: the folder of the files, relative to the
+    artefact's; "" on a local folder."""
 
     address: Address
     kind: str
