@@ -22,7 +22,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerankops import config
+from rerankops import config, lifeline
 from rerankops.config.loading import config_folder
 from rerankops.config.settings import Backend
 from rerankops.demo import people
@@ -125,15 +125,21 @@ def run(demo: Demo, *, rounds: int, tell: Tell, dags: Dags | None = None) -> lis
 
 @contextmanager
 def node(demo: Demo, tell: Tell) -> Iterator[None]:
-    """An Elasticsearch node of this demo's own; one that runs already is used and left running."""
+    """An Elasticsearch node of this demo's own, which ends with this process however that ends; one that runs already
+    is used and left running."""
     if _elasticsearch(demo, "status", check=False):
         yield
         return
     tell("start an Elasticsearch node (the first time it is built)")
-    _elasticsearch(demo, "start", "--port", str(_port()))
+    watched, held = os.pipe()
     try:
+        try:
+            _elasticsearch(demo, "start", "--port", str(_port()), "--end-with-stdin", stdin=watched)
+        finally:
+            os.close(watched)
         yield
     finally:
+        os.close(held)
         _elasticsearch(demo, "stop")
 
 
@@ -147,11 +153,11 @@ def _port() -> int:
     raise SettingsError("no port of 127.0.0.1 is free for Elasticsearch")
 
 
-def _elasticsearch(demo: Demo, *arguments: str, check: bool = True) -> bool:
+def _elasticsearch(demo: Demo, *arguments: str, check: bool = True, stdin: int = subprocess.DEVNULL) -> bool:
     """Whether scripts/local_elasticsearch.py succeeded; with `check`, raises SettingsError when not."""
     script = config_folder().parent / "scripts" / "local_elasticsearch.py"
     command = [sys.executable, str(script), *arguments, "--root", str(demo.state)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = lifeline.run(command, stdin=stdin)
     if done.returncode and check:
         raise SettingsError((done.stderr or done.stdout).strip().splitlines()[-1])
     return done.returncode == 0
