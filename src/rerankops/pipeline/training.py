@@ -54,6 +54,8 @@ _OWN = (
     "feedback",
 )
 """The sections that say where a step runs and what it talks to: never frozen."""
+_UNKEPT: dict[str, Any] = {**dict.fromkeys(_OWN, True), "llm": {"url"}}
+"""What a plan does not hold of them: addresses may have a password in them. Which language model answered it does."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None
             "preferences": inputs[3] if len(inputs) > 3 else None,
             "champion_version": current.version if current else None,
             "champion_ranker": current.ranker_address if current else None,
-            "settings": frozen.model_dump(mode="json"),
+            "settings": frozen.model_dump(mode="json", exclude=_UNKEPT),
         }, {}
 
     deciding = frozen.model_dump(mode="json", include=set(_DECIDING))
