@@ -67,7 +67,7 @@ def power(
 def accept(
     stratum: Annotated[str, typer.Argument(help="As the decision names it: a stratum, 'small strata' or refusals.")],
     reason: Annotated[str, typer.Option(help="Why a loss there may go unnoticed; it stands in the decision.")],
-    by: Annotated[str | None, typer.Option(help="Who accepts it; without it the user of this process.")] = None,
+    by: Annotated[str | None, typer.Option(help="Your name; it stands there beside your account's.")] = None,
     config: Config = None,
 ) -> None:
     """Accept by name what the gate cannot tell about with this gold version, decide again about that evaluation, and

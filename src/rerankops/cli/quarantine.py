@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="quarantine", no_args_is_help=True, help="Deliveries that were not accepted, and what to do.")
 
 Which = Annotated[str, typer.Argument(metavar="ID", help="The first characters of the delivery's id, as list shows.")]
-By = Annotated[str, typer.Option("--by", help="Who decides; kept with the decision.")]
+By = Annotated[str, typer.Option("--by", help="Your name; kept with the decision, beside your account's.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
 Overrule = Annotated[
     bool, typer.Option("--overrule", help="Also against an earlier decision, or for a delivery that was superseded.")
@@ -92,9 +92,10 @@ def reject(which: Which, by: By, reason: Reason, overrule: Overrule = False, con
 
 def _decide(which: str, decision: str, by: str, reason: str, overrule: bool, config: str | None) -> None:
     from rerankops.pipeline import context, quarantine
+    from rerankops.pipeline.models import signed
 
     here = context.load(config)
-    done = quarantine.review_delivery(which, decision, by, reason, overrule, context=here)
+    done = quarantine.review_delivery(which, decision, signed(by), reason, overrule, context=here)
     said = {"release": "released", "reject": "rejected"}[decision]
     console.print(f"{done['source']} {'is' if done['changed'] else 'was already'} {said}: {done['record']}")
     if done["annotations"]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from rerankops.errors import InputError
 from rerankops.pipeline.context import Context, step
-from rerankops.pipeline.models import person
+from rerankops.pipeline.models import signed
 from rerankops.pipeline.training import read_plan
 from rerankops.workspace import Address
 
@@ -34,7 +34,7 @@ def acceptances(context: Context, gold: Address) -> dict[str, str]:
 @step
 def accept(context: Context, stratum: str, reason: str, by: str | None = None) -> Address:
     """Keeps that a person accepts what the newest decision cannot tell about, and decides again about the same
-    evaluation. by: None is the user of this process. Returns the new decision.
+    evaluation. by: a name, kept beside the account that runs this. Returns the new decision.
 
     Raises InputError when there is no decision, no reason, or the newest decision does not name the stratum.
     """
@@ -54,7 +54,7 @@ def accept(context: Context, stratum: str, reason: str, by: str | None = None) -
     document: Mapping[str, str] = {
         "stratum": stratum,
         "reason": " ".join(reason.split()),
-        "by": by or person(),
+        "by": signed(by),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "gold": read_plan(context, plan).gold,
     }

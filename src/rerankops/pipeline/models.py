@@ -25,6 +25,12 @@ def person() -> str:
         return f"uid {os.getuid()}"
 
 
+def signed(name: str | None) -> str:
+    """Who decides on the command line: the account that runs it, and the name that was typed, which nobody checked."""
+    account = person()
+    return account if not name or name == account else f"{name} (account {account})"
+
+
 @step
 def listing(context: Context) -> dict[str, Any]:
     """{"model", "champion", "previous", "versions": [...], "problems": [...]}; versions oldest first, each with
