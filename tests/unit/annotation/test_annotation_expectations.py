@@ -3,6 +3,7 @@ damage have a table of their own (test_damages)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -65,6 +66,13 @@ def test_data_docs_show_what_was_expected_and_a_second_run_replaces_them(check, 
     assert {page.name for page in (folder / "validations").iterdir()} == {"lines", "batch", "annotators", "queries"}
     assert "every grade is one of 0, 1, 2, 3" in text
     assert "completeness" in text
+    everything = "".join(page.read_text() for page in pages)
+    assert not re.search(r"<script|@import", everything)  # they run nothing
+    loaded = re.findall(
+        r"""(?:<(?:link|img|iframe|source)[^>]*(?:href|src)=["']?|url\(["']?)([^"'>)\s]*)""", everything
+    )
+    assert loaded  # and load their own pictures and styles, nothing from elsewhere
+    assert [address for address in loaded if "//" in address] == []
     check(bad, pages=True)
     assert validation.data_docs.read_bytes() == first
     assert sorted(folder.rglob("*.html")) == pages

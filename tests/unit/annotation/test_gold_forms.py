@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -81,6 +82,8 @@ def test_an_empty_form_answers_nothing_and_says_whose_it_is(form: Form) -> None:
 
 def test_a_question_that_looks_like_a_formula_is_text_in_a_spreadsheet() -> None:
     assert "'=1+1" in render(HEADER, [ASKED["q2"]], "csv")
+    full_width = replace(ASKED["q2"], text="＝1+1")
+    assert "'＝1+1" in render(HEADER, [full_width], "csv")
     assert '"=1+1' in render(HEADER, [ASKED["q2"]], "jsonl")
 
 

@@ -268,4 +268,4 @@ def _csv_row(header: Header, asked: Asked) -> dict[str, str]:
 
 def _cell(text: str) -> str:
     """A cell that a spreadsheet takes for text: what begins like a formula gets an apostrophe."""
-    return f"'{text}" if text[:1] in "=+-@\t" and text else text
+    return f"'{text}" if text[:1] in "=+-@＝＋－＠\t\r\n" and text else text
