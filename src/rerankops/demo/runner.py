@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -45,6 +47,8 @@ ROUND = timedelta(days=14)
 ROUNDS = 2
 _PORT = 9200
 """Where the demo's Elasticsearch listens, unless something else does."""
+_PATIENCE = 9.0
+"""Seconds for a node to end when its starter is being stopped; it halts itself after eight."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,25 @@ def node(demo: Demo, tell: Tell) -> Iterator[None]:
         finally:
             os.close(watched)
         yield
-    finally:
+    except BaseException:
         os.close(held)
-        _elasticsearch(demo, "stop")
+        _await_the_end(demo)  # by itself: a script that stops it would take longer than whoever stops us has patience
+        raise
+    os.close(held)
+    _elasticsearch(demo, "stop")
+
+
+def _await_the_end(demo: Demo) -> None:
+    """Until the node that ends with this process has ended; one that does not is killed."""
+    state = _node_state(demo)
+    node = state["nodes"][0]["process"] if state else None
+    deadline = time.monotonic() + _PATIENCE
+    with suppress(ProcessLookupError):
+        while node and time.monotonic() < deadline:
+            os.kill(node["pid"], 0)
+            time.sleep(0.1)
+        if node:
+            os.kill(node["pid"], signal.SIGKILL)
 
 
 def _port() -> int:
@@ -165,11 +185,17 @@ def _elasticsearch(demo: Demo, *arguments: str, check: bool = True, stdin: int =
 
 def node_url(demo: Demo) -> str:
     """Where the demo's Elasticsearch answers; while it does not run, where it will when it is started again."""
+    state = _node_state(demo)
+    return str(state["nodes"][0]["url"]) if state else f"http://127.0.0.1:{_PORT}"
+
+
+def _node_state(demo: Demo) -> dict[str, Any] | None:
+    """What scripts/local_elasticsearch.py keeps of the node that it started; None when there is none."""
     try:
-        state = json.loads((demo.state / "elasticsearch" / "state.json").read_text(encoding="utf-8"))
+        kept: dict[str, Any] = json.loads((demo.state / "elasticsearch" / "state.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return f"http://127.0.0.1:{_PORT}"
-    return str(state["nodes"][0]["url"])
+        return None
+    return kept
 
 
 def _round(demo: Demo, world: World, number: int, tell: Tell, dags: Dags) -> Round:
