@@ -28,6 +28,17 @@ def one_line(text: str) -> str:
     return _ONE_LINE.sub(_written_out, text)
 
 
+def blanked(text: str) -> str:
+    """A text of several lines with a space for each character that would steer."""
+    return _MANY_LINES.sub(" ", text)
+
+
+def in_markdown(text: str) -> str:
+    """A text in a line of Markdown: no tag, code, link or picture begins in it, wherever it is rendered."""
+    escaped = re.sub(r"([\[\]`\\])", r"\\\1", one_line(" ".join(text.split())))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def as_json(document: Any, **options: Any) -> str:
     """JSON that is safe to print and means the same: what would steer stands as its JSON escape."""
     return _MANY_LINES.sub(

@@ -7,8 +7,9 @@ import logging
 import sys
 
 import pytest
+from markdown_it import MarkdownIt
 
-from rerankops.plain import LineFormatter, as_json, one_line, shown
+from rerankops.plain import LineFormatter, as_json, blanked, in_markdown, one_line, shown
 
 STEERING = ["\x1b[2J", "\x9b31m", "\x1b]0;a title\x07", "safe\u202egnp.exe", "\r", "\x00", "\ud800", "\U000e0041"]
 
@@ -45,3 +46,26 @@ def test_json_means_what_it_meant(text: str) -> None:
     said = as_json({text: [text]}, indent=1)
     assert json.loads(said) == {text: [text]}
     assert shown(said) == said
+
+
+@pytest.mark.parametrize("text", STEERING)
+def test_what_would_steer_can_be_left_blank(text: str) -> None:
+    assert blanked(f"a{text}b").isprintable()
+    assert blanked("胎压\n2.3") == "胎压\n2.3"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![](https://tracker.example/pixel)",
+        "[click](javascript:alert(1))",
+        "<img src=x onerror=alert(1)>",
+        "`code` and ``more``",
+        "a\n\n# heading",
+        "\\[already escaped](x)",
+    ],
+)
+def test_markdown_shows_a_text_and_makes_nothing_of_it(text: str) -> None:
+    (token,) = MarkdownIt("gfm-like", {"linkify": False}).parseInline(in_markdown(text))
+    assert {child.type for child in token.children} <= {"text", "text_special"}
+    assert "".join(child.content for child in token.children) == one_line(" ".join(text.split()))

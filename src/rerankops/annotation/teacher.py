@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rerankops.annotation.guidelines import GUIDELINES, GUIDELINES_VERSION, Language
 from rerankops.config import TeacherSettings
 from rerankops.llm import Answer, Form, Message, NoAnswer, Prompt
+from rerankops.llm.fencing import plain
 from rerankops.llm.final import final, unfenced, unreadable
 from rerankops.records import GRADES, Judgment, Record, field
 
@@ -140,8 +141,8 @@ def prompt(query: str, passages: Sequence[tuple[str, str]], settings: TeacherSet
     """The question about passages (title, text) of one query. The same arguments give the same prompt."""
     language: Language = settings.language if settings.language != "auto" else ("zh" if _HAN.search(query) else "en")
     fencing, single, several = _ANSWER[language]
-    texts = [(_plain(title), _cut(_plain(text), settings.max_passage_characters)) for title, text in passages]
-    query = _plain(query)
+    texts = [(plain(title), _cut(plain(text), settings.max_passage_characters)) for title, text in passages]
+    query = plain(query)
     # The code depends on every text here, so no text can be written that holds its own.
     code = hashlib.sha256(json.dumps([query, texts], ensure_ascii=False).encode("utf-8", "replace")).hexdigest()[:12]
     parts = [f"<query-{code}>\n{query}\n</query-{code}>"]
@@ -150,12 +151,6 @@ def prompt(query: str, passages: Sequence[tuple[str, str]], settings: TeacherSet
     parts.append(single if len(texts) == 1 else several.replace("COUNT", str(len(texts))))
     system = f"{GUIDELINES[language].text()}\n\n{fencing}"
     return Prompt((Message("system", system), Message("user", "\n\n".join(parts))), form=_form(len(texts)))
-
-
-def _plain(text: str) -> str:
-    """A text that opens no tag and no control token, such as <|im_end|> or [INST], whatever the chat template."""
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", text).replace("<", "＜").replace(">", "＞")
-    return re.sub(r"\[(?=/?[A-Z_]{3,}\])", "[ ", text)
 
 
 def _cut(text: str, most: int) -> str:

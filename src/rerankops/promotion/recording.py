@@ -6,6 +6,7 @@ version that exists is whole, and its decision can be read from its tags.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
@@ -35,6 +36,7 @@ Every artefact behind it has a tag `lineage.KIND`. A plan holds all settings of 
 MODEL = "model"
 """Where in a run's artefacts the version lies."""
 _PARAMS_A_BATCH = 100  # MLflow takes no more at once
+_LONGEST_NAME = 240  # of a metric or parameter; MLflow takes 250
 _SMALL = 1 << 20
 """Bytes; files below it are stored again, larger ones of the same size are taken as they are."""
 
@@ -236,5 +238,8 @@ def params(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str
 
 
 def plain(name: str) -> str:
-    """A name that MLflow takes: recall@1 becomes recall_at_1."""
-    return re.sub(r"[^\w.\- /]", "_", name.replace("@", "_at_"))[:250]
+    """A name that MLflow takes: recall@1 becomes recall_at_1. A slash would be taken for a folder; a name that loses
+    more than @ gets a digest, so that two names stay two."""
+    wanted = name.replace("@", "_at_")
+    taken = re.sub(r"[^\w.\- ]", "_", wanted)[:_LONGEST_NAME]
+    return taken if taken == wanted else f"{taken}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
