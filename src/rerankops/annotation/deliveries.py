@@ -21,6 +21,8 @@ OPTIONAL = ("lead_seconds", "query_text", "passage_title", "passage_text", "doub
 cannot tell whose grade it is (doubt; annotator_id is null then). More is ignored."""
 RAW = pa.schema([("line", pa.int64()), *((name, pa.string()) for name in (*FIELDS, *OPTIONAL))])
 """Rows as they came: line number, and the fields as text or null."""
+AHEAD = "ahead_until"
+"""Measured of a delivery with moments in the future: when the first of them is none any more, seconds since 1970."""
 SNAPSHOT = "_snapshot"
 """A first line that is an object with this key is a note of the channel to itself, no annotation."""
 

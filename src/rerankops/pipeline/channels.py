@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rerankops.annotation.channel import Channel, Delivery, FileChannel, read
+from rerankops.annotation.deliveries import AHEAD
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.queries import mark_asked
 from rerankops.records import AnnotationTask
@@ -14,6 +16,8 @@ from rerankops.workspace import Address
 
 STREAMS = "streams"
 """References: the last stored delivery of each stream."""
+DECISIONS = "quarantine"
+"""References: the decision that stands on each quarantined delivery that somebody looked at."""
 
 
 @step
@@ -47,7 +51,8 @@ def pull_deliveries(context: Context, batch: str | None = None) -> list[Address]
     waiting = []
     for name in workspace.refs(STREAMS):
         address = workspace.require(name, "")
-        if not workspace.manifest(address).counts["complete"] or workspace.ref(verdict_ref(address)):
+        judged = workspace.ref(verdict_ref(address)) is not None and not was_early(context, address)
+        if judged or not workspace.manifest(address).counts["complete"]:
             continue
         if batch is None or received(context, address).batch_id == batch:
             waiting.append(address)
@@ -60,6 +65,22 @@ def received(context: Context, delivery: Address) -> Delivery:
     with context.workspace.local_folder(delivery) as folder:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         return read((folder / "raw.jsonl").read_bytes(), source=about["source"], stream=about["stream"])
+
+
+def was_early(context: Context, delivery: Address) -> bool:
+    """Whether a delivery was judged while some of its moments were ahead of the clock and are no more: under a slow
+    clock, say. What a person decided about it stands."""
+    workspace = context.workspace
+    verdict = workspace.ref(verdict_ref(delivery))
+    if verdict is None or workspace.ref(f"{DECISIONS}/{delivery.split('/')[1]}"):
+        return False
+    ahead = workspace.manifest(verdict).counts.get(AHEAD)
+    return ahead is not None and ahead <= now().timestamp()
+
+
+def now() -> datetime:
+    """The clock by which moments are judged."""
+    return datetime.now(UTC)
 
 
 def verdict_ref(delivery: Address) -> str:

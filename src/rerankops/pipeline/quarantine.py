@@ -24,15 +24,13 @@ import pyarrow as pa
 from rerankops.annotation import quarantine as dossiers
 from rerankops.annotation.quarantine_page import STATUSES, Entry, Status, render
 from rerankops.errors import ArtefactMissing, InputError, RerankopsError
-from rerankops.pipeline.channels import STREAMS, verdict_ref
+from rerankops.pipeline.channels import DECISIONS, STREAMS, verdict_ref
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.validation import ACCEPTED, salvage
 from rerankops.records import Annotation, AnnotationTask
 from rerankops.workspace import Address, Manifest
 
-DECISIONS = "quarantine"
-"""References: the decision that stands on each quarantined delivery that somebody looked at."""
 Decision = Literal["release", "reject"]
 _STATUS: dict[str, Status] = {"release": "released", "reject": "rejected"}
 _VERDICTS = verdict_ref("deliveries/any").split("/")[0]

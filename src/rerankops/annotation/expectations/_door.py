@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from rerankops.annotation import _great_expectations as great_expectations
 from rerankops.annotation.channel import FIELDS, Delivery
+from rerankops.annotation.deliveries import AHEAD
 from rerankops.annotation.expectations import _annotators, _batch, _queries, _rows, _rules
 from rerankops.annotation.expectations._drift import drift, grade_counts
 from rerankops.annotation.expectations._files import other_names, swapped
@@ -131,6 +132,7 @@ def validate(
         "set_aside": float(aside.num_rows),
         "annotators_set_aside": float(condemned.height),
         "repeated_lines": float(rows["repeats"].count()),
+        AHEAD: _ahead(rows, now),
     }
     return Validation(
         outcome=outcome,
@@ -142,6 +144,14 @@ def validate(
         readable=annotations if refused else None,
         grade_counts=(grade_counts(sound, asked) if refused else counts).cast(GRADE_COUNTS),
     )
+
+
+def _ahead(rows: pl.DataFrame, now: datetime) -> float | None:
+    """When, in seconds since 1970, the first of the moments that are too far ahead of the clock is so no more; None
+    when none is. Clocks are set; a delivery that was only early is then looked at again."""
+    early = rows["annotated_at_value"].filter(rows["annotated_at_value"] > now + _rows.CLOCK_SLACK)
+    first = early.min()
+    return (first - _rows.CLOCK_SLACK).timestamp() if isinstance(first, datetime) else None
 
 
 def _line_faults(
