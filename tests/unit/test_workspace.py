@@ -625,3 +625,37 @@ def test_a_folder_is_compared_before_it_is_used(workspace: Workspace) -> None:
         workspace.local_folder(address),
     ):
         pass
+
+
+def test_scratch_is_its_owners_alone_and_what_is_published_is_as_open_as_its_neighbours(local: Workspace) -> None:
+    modes = []
+
+    def build(folder: Path) -> None:
+        modes.append(folder.stat().st_mode & 0o777)
+        (folder / "file").write_text("x")
+
+    address = local.publish_folder("things", build, step="build")
+    published = Path(local.root.path) / "objects" / address
+    assert modes == [0o700]
+    assert published.stat().st_mode == published.parent.stat().st_mode
+
+
+def test_scratch_of_an_object_store_is_private_and_swept_by_its_own_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    remote = Workspace(f"memory://scratch-{tmp_path.name}")
+    left, other = tmp_path / "rerankops-scratch-1-old", tmp_path / "somebody-elses"
+    then = time.time() - 8 * 24 * 3600
+    for folder in (left, other):
+        folder.mkdir()
+        os.utime(folder, (then, then))
+    modes = []
+
+    def build(folder: Path) -> None:
+        modes.append(folder.stat().st_mode & 0o777)
+        (folder / "file").write_text("x")
+
+    remote.publish_folder("things", build, step="build")
+    assert modes == [0o700]
+    assert [path.name for path in tmp_path.iterdir()] == ["somebody-elses"]

@@ -89,6 +89,7 @@ class Folder:
             final.parent.mkdir(parents=True, exist_ok=True)
             if final.exists() and not (final / MANIFEST).exists():
                 shutil.rmtree(final)
+            folder.chmod(final.parent.stat().st_mode & 0o777)  # what is published is as open as its neighbours
             try:
                 folder.rename(final)
             except OSError:
@@ -99,7 +100,7 @@ class Folder:
 
     def scratch(self) -> AbstractContextManager[Path]:
         """On the same file system as the objects, so that files move into place; swept."""
-        return writing.scratch(self.root / "tmp", f"an artefact of workspace {self.root}", swept=True)
+        return writing.scratch(self.root / "tmp", f"an artefact of workspace {self.root}")
 
     @contextmanager
     def folder(self, manifest: Manifest) -> Iterator[Path]:
@@ -166,7 +167,7 @@ class ObjectStore:
 
     def scratch(self) -> AbstractContextManager[Path]:
         what = f"files of workspace {self.root} on this machine"
-        return writing.scratch(Path(tempfile.gettempdir()), what, swept=False)
+        return writing.scratch(Path(tempfile.gettempdir()), what, prefix="rerankops-scratch-")
 
     @contextmanager
     def folder(self, manifest: Manifest) -> Iterator[Path]:

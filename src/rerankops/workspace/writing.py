@@ -75,25 +75,24 @@ def _link(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def scratch(parent: Path, what: str, *, swept: bool) -> Iterator[Path]:
-    """An empty folder, gone afterwards. what: it is for, in words. swept: what killed processes left beside it goes
-    too."""
-    folder = parent / f"{os.getpid()}-{uuid.uuid4().hex}"
+def scratch(parent: Path, what: str, *, prefix: str = "") -> Iterator[Path]:
+    """An empty folder that nobody but its owner may look into, gone afterwards; what killed processes left beside it
+    goes too. what: it is for, in words. prefix: of its name, and of what may be swept."""
+    folder = parent / f"{prefix}{os.getpid()}-{uuid.uuid4().hex}"
     with room(what):
         parent.mkdir(parents=True, exist_ok=True)
-        if swept:
-            _sweep(parent)
-        folder.mkdir()
+        _sweep(parent, prefix)
+        folder.mkdir(mode=0o700)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(parent: Path) -> None:
+def _sweep(parent: Path, prefix: str) -> None:
     """Removes scratch folders that nobody has touched for a week."""
     before = time.time() - _LEFT_OVER
-    for folder in parent.iterdir():
+    for folder in parent.glob(f"{prefix}*"):
         with contextlib.suppress(FileNotFoundError):  # its own process was faster
             if folder.stat().st_mtime < before:
                 shutil.rmtree(folder, ignore_errors=True)
