@@ -62,9 +62,9 @@ class Stack:
 
     airflow_url: str
     mlflow_url: str
-    mlflow_store: str
     started_at: str
     parts: dict[str, Process]
+    mlflow_store: str = ""  # one that an earlier version started has none, and no login
 
     def save(self, path: Path) -> None:
         staged = path.with_suffix(".tmp")
@@ -386,8 +386,8 @@ def _progress(part: str, started: float) -> None:
 
 def _print_where(stack: Stack, root: Path) -> None:
     print(f"Airflow  {stack.airflow_url}   user {ADMIN}, password in {airflow_env.passwords_file(root)}")
-    login = mlflow_server.login_file(Path(stack.mlflow_store))
-    print(f"MLflow   {stack.mlflow_url}   user {ADMIN}, password in {login}")
+    login = mlflow_server.login_file(Path(stack.mlflow_store)) if stack.mlflow_store else None
+    print(f"MLflow   {stack.mlflow_url}{f'   user {ADMIN}, password in {login}' if login else ''}")
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
