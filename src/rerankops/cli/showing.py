@@ -30,6 +30,7 @@ def trial(
     grades: Annotated[
         str, typer.Option(help="Scores of qrels to grades: auto, binary, graded, share, largest, or 0.2,0.5,0.9.")
     ] = "auto",
+    skip_bad: Annotated[bool, typer.Option(help="Set rows that cannot be read aside instead of refusing.")] = False,
     metric: Annotated[
         Metric | None,
         typer.Option(help="What the gate asks for alone, where the set lacks answers; without it promotion.metrics."),
@@ -49,6 +50,7 @@ def trial(
             "encoder": {"model": encoder, "max_length": max_length},
             "training": {"base_model": base_model, "max_length": max_length},
             "promotion": {"metrics": [metric]} if metric else {},
+            "reading": {"skip_bad": True} if skip_bad else {},
         },
     )
     with steps() as tell:

@@ -16,6 +16,7 @@ from rerankops.pipeline.corpus import CORPUS, GOLD
 from rerankops.pipeline.flows import Retraining, Tell, retrain
 from rerankops.pipeline.judgments import take_in
 from rerankops.pipeline.queries import gold_texts, search
+from rerankops.pipeline.set_aside import reading_of
 from rerankops.queries.datasets import Dataset, read_dataset
 from rerankops.queries.normalise import identify, near_to
 from rerankops.records import GRADES, GoldQuestion, Judgment, Passage
@@ -40,8 +41,15 @@ def run(
     grades: how the set's scores become grades (queries.grading).
     """
     tell("read the set")
-    how = context.settings.reading
-    dataset = read_dataset(folder, how, train_split=train_split, gold_split=gold_split, grades=grades)
+    with reading_of(context, "dataset") as aside:
+        dataset = read_dataset(
+            folder,
+            context.settings.reading,
+            train_split=train_split,
+            gold_split=gold_split,
+            grades=grades,
+            aside=aside,
+        )
     passages, _, train = load_dataset(dataset, context=context)
     tell("embed passages")
     vectors = corpus.embed_corpus(passages, context=context)

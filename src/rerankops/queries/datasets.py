@@ -17,7 +17,7 @@ from rerankops.errors import InputError, SchemaMismatch, SettingsError
 from rerankops.queries import question_sets
 from rerankops.queries.grading import grade
 from rerankops.queries.sources import read_corpus, table_rows
-from rerankops.reading import Unfit
+from rerankops.reading import Aside, Place, Unfit, Unusable
 from rerankops.records import RELEVANT_GRADE, GoldQuestion, Passage
 
 Questions = list[dict[str, Any]]
@@ -33,7 +33,13 @@ class Dataset:
 
 
 def read_dataset(
-    folder: Path, how: ReadingSettings, *, train_split: str, gold_split: str, grades: str = "auto"
+    folder: Path,
+    how: ReadingSettings,
+    *,
+    train_split: str,
+    gold_split: str,
+    grades: str = "auto",
+    aside: Aside | None = None,
 ) -> Dataset:
     """The set in `folder`, whichever layout it has:
 
@@ -43,6 +49,7 @@ def read_dataset(
       says how scores become grades (queries.grading), and grade 2 or more is relevant
     - SQuAD: one `*SPLIT*.json` a split; every context is a passage
 
+    aside: takes rows of the corpus, questions and queries that cannot be read, which without it are errors.
     Raises SettingsError when no layout fits or a split is absent or given twice, InputError naming file and line
     otherwise.
     """
@@ -51,21 +58,27 @@ def read_dataset(
     if train_split == gold_split:
         raise SettingsError(f"--train-split and --gold-split are both {gold_split!r}; gold is never trained on")
     if (folder / "qrels").is_dir():
-        scores = [_qrels(folder, split, how) for split in (train_split, gold_split)]
+        scores = [_qrels(folder, split, how, aside) for split in (train_split, gold_split)]
         by_split = dict(zip((train_split, gold_split), _graded(scores, grades), strict=True))
-        return _of_corpus(folder, (train_split, gold_split), how, lambda _, split: by_split[split])
+        return _of_corpus(folder, (train_split, gold_split), how, aside, lambda _, split: by_split[split])
     if _present(folder, "corpus"):
-        return _of_corpus(folder, (train_split, gold_split), how, lambda at, split: _json_lines(at, split, how))
+        return _of_corpus(
+            folder, (train_split, gold_split), how, aside, lambda at, split: _json_lines(at, split, how, aside)
+        )
     return _squad(folder, train_split, gold_split, how)
 
 
 def _of_corpus(
-    folder: Path, splits: tuple[str, str], how: ReadingSettings, read: Callable[[Path, str], Questions]
+    folder: Path,
+    splits: tuple[str, str],
+    how: ReadingSettings,
+    aside: Aside | None,
+    read: Callable[[Path, str], Questions],
 ) -> Dataset:
     corpus = _present(folder, "corpus")
     if corpus is None:
         raise SettingsError(f"{folder} has no corpus.jsonl or corpus.jsonl.gz")
-    passages = read_corpus(str(corpus), how)
+    passages = read_corpus(str(corpus), how, aside=aside)
     known = set(passages["passage_id"].to_pylist())
     train, gold = (_questions(read(folder, split), known, f"{folder}, split {split}") for split in splits)
     return Dataset(passages, train, gold)
@@ -88,13 +101,13 @@ def _present(folder: Path, stem: str) -> Path | None:
     return next((path for ending in (".jsonl", ".jsonl.gz") if (path := folder / f"{stem}{ending}").is_file()), None)
 
 
-def _json_lines(folder: Path, split: str, how: ReadingSettings) -> Questions:
+def _json_lines(folder: Path, split: str, how: ReadingSettings, aside: Aside | None) -> Questions:
     path = _present(folder, f"questions.{split}")
     if path is None:
         there = sorted(file.name for file in folder.glob("questions.*"))
         raise SettingsError(f"{folder} has no questions.{split}.jsonl[.gz]; it has {there}")
     rows = []
-    for place, row, _ in table_rows(str(path), how, setting="--dataset"):
+    for place, row, _ in table_rows(str(path), how, setting="--dataset", aside=aside):
         missing = [name for name in ("query_id", "text", "relevant_doc_ids") if name not in row]
         if missing:
             raise InputError(f"{place}: {missing[0]} is missing; the line has {sorted(row)}")
@@ -106,7 +119,7 @@ def _json_lines(folder: Path, split: str, how: ReadingSettings) -> Questions:
     return rows
 
 
-def _qrels(folder: Path, split: str, how: ReadingSettings) -> pl.DataFrame:
+def _qrels(folder: Path, split: str, how: ReadingSettings, aside: Aside | None) -> pl.DataFrame:
     """query_id, text, passage_id, score and place of every line of a split."""
     queries, qrels = _present(folder, "queries"), folder / "qrels" / f"{split}.tsv"
     if queries is None:
@@ -115,14 +128,18 @@ def _qrels(folder: Path, split: str, how: ReadingSettings) -> pl.DataFrame:
         there = sorted(file.name for file in qrels.parent.iterdir())
         raise SettingsError(f"{folder} has no qrels/{split}.tsv; qrels/ has {there}")
     texts: dict[str, str] = {}
-    for place, row, _ in table_rows(str(queries), how, setting="--dataset"):
+    for place, row, _ in table_rows(str(queries), how, setting="--dataset", aside=aside):
         if row.get("_id") is None or not isinstance(row.get("text"), str):
             raise InputError(f"{place}: a query needs _id and text; the line has {sorted(row)}")
         texts[str(row["_id"])] = row["text"]
     rows = []
     for line in question_sets.qrels(_text_lines(qrels, how), texts, of=queries.name):
         if isinstance(line, question_sets.Bad):
-            raise InputError(f"{qrels}:{line.where}: {line.words}")
+            if aside is None:
+                raise InputError(f"{qrels}:{line.where}: {line.words}")
+            aside.read += 1
+            aside.put(Unusable(Place(str(qrels), int(line.where)), "no line of qrels", line.words))
+            continue
         rows.append((line.query_id, texts[line.query_id], line.passage_id, float(line.score), f"{qrels}:{line.where}"))
     schema = {
         "query_id": pl.String, "text": pl.String, "passage_id": pl.String, "score": pl.Float64, "place": pl.String

@@ -15,6 +15,7 @@ import pytest
 from rerankops.config import load
 from rerankops.errors import InputError, SettingsError
 from rerankops.queries.datasets import Dataset, read_dataset
+from rerankops.reading import Aside
 from rerankops.records import GoldQuestion, Passage
 
 Row = dict[str, Any]
@@ -285,6 +286,18 @@ def test_a_broken_line_is_named_in_any_file(tmp_path: Path) -> None:
         path.write_bytes(whole + b'{"doc_id": "d4", "te')
         refused(tmp_path, InputError, f"{path}:{whole.count(b'{') + 1}: not valid JSON")
         path.write_bytes(whole)
+
+
+def test_bad_rows_of_a_set_can_be_set_aside(tmp_path: Path) -> None:
+    write_beir(tmp_path)
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes() + b'{"_id": "x", "te\n')
+    write_qrels(tmp_path, "gold", "q3\td1\t3\nq9\td1\t1\n")
+    aside = Aside()
+    found = read_dataset(tmp_path, HOW, train_split="train", gold_split="gold", aside=aside)
+    assert relevance(found.gold) == {"q3": {"d1": 3}}
+    assert aside.count == 4  # the queries are read for both splits
 
 
 def test_a_cut_off_gzip_is_named(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ ACTIONS = [
     action("q2", "thumbs_up", "p8"),
     action("q2", "scroll", "p8"),
     action("gone", "click", "p1", 1),
+    action("", "click", "p1", 1),  # before anything was searched for
 ]
 
 

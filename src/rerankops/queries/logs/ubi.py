@@ -30,7 +30,7 @@ OWN = {
     "feedback": "reaction",
 }
 """Which of its fields, and of those we add to a query, is which of ours. The others are as query_log.fields says."""
-_HITS = ("query_response_hit_ids", "query_response_object_ids")
+_HITS = ("query_response_hit_ids", "query_response_object_ids", "query_response_objects_ids")
 _OBJECTS = ("event_attributes.object.object_id", "event_attributes.object.internal_id", "object_id")
 _POSITIONS = ("event_attributes.position.ordinal", "event_attributes.position")
 
@@ -68,7 +68,7 @@ def _joined(rows: Iterable[Row | Unusable], log: QueryLogSettings, aside: Aside 
             continue
         try:
             query_id = reading.identifier(row.values.get("query_id"))
-            if "action_name" in row.values:
+            if not reading.is_empty(row.values.get("action_name")):
                 if query_id is not None:
                     _note(done.setdefault(query_id, _Done()), row.values, log)
             elif query_id is None:
