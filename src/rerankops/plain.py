@@ -28,6 +28,10 @@ def one_line(text: str) -> str:
     return _ONE_LINE.sub(_written_out, text)
 
 
+FORMULA = r"[\s\u200b\ufeff]*[=+\-@＝＋－＠]|[\t\r\n]"
+"""How a cell begins that a spreadsheet may calculate: OWASP's list, full-width signs, and blanks before a sign."""
+
+
 def blanked(text: str) -> str:
     """A text of several lines with a space for each character that would steer."""
     return _MANY_LINES.sub(" ", text)

@@ -16,12 +16,13 @@ import io
 import polars as pl
 
 from rerankops.annotation.deliveries import FIELDS, OPTIONAL, RAW, Lines, Unreadable, shortly
+from rerankops.plain import FORMULA
 
 _NAMES = (*FIELDS, *OPTIONAL)
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _DELIMITERS = (",", ";", "\t")
 _LARGEST_CELL = 2**24
-_RISKY = r"(?s)^'*(?:[=+\-@＝＋－＠\t\r\n]|[\d.,:/%\s年月日时分秒+-]*\d[\d.,:/%eE\s年月日时分秒+-]*$|(?i:true|false)$)"
+_RISKY = r"(?s)^'*(?:" + FORMULA + r"|[\d.,:/%\s年月日时分秒+-]*\d[\d.,:/%eE\s年月日时分秒+-]*$|(?i:true|false)$)"
 """Formulas, numbers, dates and times, truth values; those that have an apostrophe already too."""
 
 

@@ -102,7 +102,7 @@ def test_the_last_judgments_are_taken_though_airflow_is_told_of_none_but_the_fir
         assets: list[dict[str, str]] = []
         while not assets and time.monotonic() < deadline:
             assets = answered(client, "GET", "/api/v2/assets", seconds=SECONDS).json()["assets"]
-        (asset,) = [one for one in assets if one["uri"] == "rerankops://judgments"]
+        (asset,) = [one for one in assets if one["name"] == "rerankops://judgments"]
         event = {"asset_id": asset["id"], "extra": {}}
         assert answered(client, "POST", "/api/v2/assets/events", json=event, seconds=SECONDS).is_success
         for later in given[1:]:

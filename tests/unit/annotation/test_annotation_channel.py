@@ -52,6 +52,7 @@ def test_a_csv_batch_opens_in_excel_and_comes_back_as_it_was(tasks, tmp_path):
         "＋1",
         "－1",
         "＠SUM(A1)",
+        "\u3000=1+1",
         '有"引号", 逗号\n换行',
         "2024-01-02",
         "12e45",
@@ -67,7 +68,7 @@ def test_a_csv_batch_opens_in_excel_and_comes_back_as_it_was(tasks, tmp_path):
     assert heading == [*SENT, "annotator_id", "grade", "annotated_at"]
     assert not [cell for row in cells for cell in row if cell.startswith(tuple("=+-@＝＋－＠\t\r"))]
     shown = [row[heading.index("passage_text")] for row in cells]
-    assert shown == [text if text in {texts[9], "a=b"} else "'" + text for text in texts]
+    assert shown == [text if text in {texts[10], "a=b"} else "'" + text for text in texts]
     (delivery,) = pulled(channel)
     assert delivery.rows["passage_text"].to_pylist() == texts
     assert delivery.rows["task_id"].to_pylist() == frame["task_id"].to_list()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from rerankops.errors import InputError
 from rerankops.files import read_rows
+from rerankops.plain import FORMULA
 from rerankops.records import GRADES, RELEVANT_GRADE, GoldAnswer
 
 Form = Literal["jsonl", "csv"]
@@ -268,4 +270,4 @@ def _csv_row(header: Header, asked: Asked) -> dict[str, str]:
 
 def _cell(text: str) -> str:
     """A cell that a spreadsheet takes for text: what begins like a formula gets an apostrophe."""
-    return f"'{text}" if text[:1] in "=+-@＝＋－＠\t\r\n" and text else text
+    return f"'{text}" if re.match(FORMULA, text) else text
