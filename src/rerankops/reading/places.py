@@ -70,8 +70,8 @@ class Unfit(ValueError):
 class Refused(InputError):
     """A whole file cannot be read as a table; the message says what it is and what to do."""
 
-    def __init__(self, kind: str, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, kind: str, words: str | None = None) -> None:
+        super().__init__(words or kind)  # one argument is enough, as it must be where an error crosses processes
         self.kind = kind
 
 
