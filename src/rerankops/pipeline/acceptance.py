@@ -14,6 +14,7 @@ from rerankops.errors import InputError
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.models import signed
 from rerankops.pipeline.training import read_plan
+from rerankops.privacy import Redactor
 from rerankops.workspace import Address
 
 ACCEPTED = "accepted"
@@ -53,7 +54,7 @@ def accept(context: Context, stratum: str, reason: str, by: str | None = None) -
     plan, contenders, evaluation = workspace.manifest(newest).inputs
     document: Mapping[str, str] = {
         "stratum": stratum,
-        "reason": " ".join(reason.split()),
+        "reason": Redactor(context.settings.queries).text(" ".join(reason.split())),
         "by": signed(by),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "gold": read_plan(context, plan).gold,

@@ -24,6 +24,7 @@ from rerankops.pipeline.corpus import CORPUS, INDEX
 from rerankops.pipeline.gold import ANSWERS, ASSIGNMENTS, collected, draft_address, gold_status
 from rerankops.pipeline.gold_sets import checked_name
 from rerankops.pipeline.queries import search
+from rerankops.privacy import Redactor
 from rerankops.records import Candidate, GoldAnswer, GoldDraft, Passage
 from rerankops.workspace import Address
 
@@ -196,7 +197,7 @@ def _collect(context: Context, path: Path) -> Returned:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     header = forms.header_of(content, str(path))
     checked_name(header.annotator, of="annotator")
-    answers = forms.parse(content, str(path), header, _asked(context, header))
+    answers = _with_clean_comments(context, forms.parse(content, str(path), header, _asked(context, header)))
     _refuse_unknown(context, header, answers, path)
     about = {"draft": header.draft, "annotator": header.annotator, "role": header.role}
 
@@ -226,6 +227,12 @@ def _collect(context: Context, path: Path) -> Returned:
     )
     workspace.point(ref, address)
     return Returned(*told, merged.height)
+
+
+def _with_clean_comments(context: Context, answers: pa.Table) -> pa.Table:
+    """Without personal data in comments; answers stay, since a service number may be the right one."""
+    comments = Redactor(context.settings.queries).texts(answers["comment"].to_pylist())
+    return answers.set_column(answers.column_names.index("comment"), "comment", pa.array(comments, pa.string()))
 
 
 def _refuse_unknown(context: Context, header: Header, answers: pa.Table, path: Path) -> None:

@@ -28,6 +28,7 @@ from rerankops.pipeline.channels import DECISIONS, STREAMS, verdict_ref
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.validation import ACCEPTED, salvage
+from rerankops.privacy import Redactor
 from rerankops.records import Annotation, AnnotationTask
 from rerankops.workspace import Address, Manifest
 
@@ -131,7 +132,7 @@ def review_delivery(
     """
     if decision not in _STATUS:
         raise InputError(f"decision is {decision!r}, expected one of {', '.join(_STATUS)}")
-    who, reason = _words("who", who), _words("reason", reason)
+    who, reason = _words("who", who), Redactor(context.settings.queries).text(_words("reason", reason))
     entry = find(delivery, context=context)
     one = next(one for one in _judged(context) if one.delivery == entry.delivery)
     if one.decision is not None:

@@ -34,6 +34,8 @@ def _is_ipv4(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
 
 def _is_ipv6(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
     text = folded.plain[start:stop]
+    if re.match(r"(?i)[0-9a-f:]", folded.after(stop, 1)):
+        return None
     groups = [g for g in text.split(":") if g]
     return (start, stop) if len(groups) >= 2 and len(text) >= 7 and is_internet_address(text) else None
 

@@ -18,7 +18,7 @@ from rerankops.privacy.rules import Span, digit_suspects
 
 _RUN = r"[0-9](?:[^a0-9\n]{0,4}[0-9]){6,}"
 _LONGEST_RUN = 90
-_WINDOWS = 20
+_WINDOWS = 5
 """Digits of a run that are looked at together, and how often; a text with a longer run is no query."""
 
 _SAYS_TELEPHONE = re.compile(
@@ -39,7 +39,7 @@ _PART_ONLY = re.compile(
     rf"(?i)\s?(?:机油|空气|空调|汽油|燃油|前|后|左|右)*(?:{_PART})\s*(?:$|多少|价格|适配|通用|适合|是哪|什么|型号|替代|有货|几|的|吗|和)"
 )
 _UNIT_AFTER = re.compile(
-    r"(?i)\s?(?:公里|千米|km|元|块|万|米|mm|毫米|转|rpm|r/min|度|kwh?|nm|n·m|次|天|小时|mi(?:les?)?\b|cc|ml|升|psi|pa|[vw]\b|hz|款|年|分辨率|像素)"
+    r"(?i)\s?(?:公里|千米|km|元|块|万|米|mm|毫米|转(?=速|/|每|时|\s|$)|rpm|r/min|度|kwh?|nm|n·m|次|天|小时|mi(?:les?)?\b|cc|ml|升|psi|pa|[vw]\b|hz|款|年|分辨率|像素)"
 )
 _RANGE = re.compile(r"[1-9]\d*00\s?[-~]\s?[1-9]\d*00")
 _PLAIN_SIGNS = frozenset(" -./,x~+:")
@@ -200,7 +200,8 @@ def _mobile(run: _Run, at: int, region: str, said: bool) -> tuple[int, Span] | N
     if not (said or prefixed):
         raw = run.text(at, stop)
         whole = at == 0 and stop == len(run.digits)
-        if _RANGE.fullmatch(raw) or _PART_BEFORE.search(run.folded.before(run.places[at], 14)):
+        fraction = at > 0 and run.gaps[at] == "." and run.digits[at - 1] == "0" and run.begins(at - 1)
+        if fraction or _RANGE.fullmatch(raw) or _PART_BEFORE.search(run.folded.before(run.places[at], 14)):
             return None
         if whole and (
             _PART_ONLY.match(run.folded.after(run.stop, 16)) or _UNIT_AFTER.match(run.folded.after(run.stop, 5))

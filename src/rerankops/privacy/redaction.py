@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,14 +12,16 @@ import polars as pl
 from rerankops.errors import SettingsError
 from rerankops.privacy import addresses, birth, contacts, identifiers, names, network, numbers, secrets
 from rerankops.privacy.folding import Folded, fold
-from rerankops.privacy.kinds import NUMBER, WITHHELD, placeholder
-from rerankops.privacy.rules import Span, run
+from rerankops.privacy.kinds import NUMBER, PLACEHOLDER, WITHHELD, placeholder
+from rerankops.privacy.rules import Rule, Span, run
 
 Recogniser = Callable[[list[str]], "list[list[tuple[int, int, str]]]"]
 """From texts to what it finds in each: first character, the one after the last, kind."""
 _BATCH = 2_000_000
 """Characters that are searched at a time."""
 _PASSES = 3
+_UUID = Rule(NUMBER, r"(?i)\b([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\b")
+_PLACEHOLDER = re.compile(PLACEHOLDER)
 TOO_MANY = "more than 400 of what may be personal data"
 UNSETTLED = "a long number that may be a person's"
 UNSTABLE = "what is left reads as personal data again and again"
@@ -42,7 +45,7 @@ def redact(texts: pl.Series, *, region: str, names: str | Recogniser = "rules") 
     for turn in range(_PASSES + 1):
         again = []
         for batch in _batches(pending, rows):
-            for row, spans, doubt in _search([rows[n] for n in batch], region, names):
+            for row, spans, doubt in _search([rows[n] for n in batch], region, names if turn == 0 else _rules(names)):
                 n = batch[row]
                 if turn == _PASSES:
                     doubt = doubt or UNSTABLE
@@ -61,6 +64,11 @@ def redact(texts: pl.Series, *, region: str, names: str | Recogniser = "rules") 
             "doubt": pl.Series(doubts, dtype=pl.String),
         }
     )
+
+
+def _rules(names: str | Recogniser) -> str:
+    """What looks at texts again: a model would be asked about texts with placeholders, which it was not taught."""
+    return names if isinstance(names, str) else "rules"
 
 
 def _batches(pending: list[int], rows: list[str]) -> Iterator[list[int]]:
@@ -93,6 +101,7 @@ def _search(
             (int(starts[row]) + start, int(starts[row]) + stop, kind)
             for row, found in enumerate(recogniser(texts))
             for start, stop, kind in found
+            if not _PLACEHOLDER.search(texts[row], max(0, start - 1), stop + 1)
         ]
     rows = np.searchsorted(starts, [start for start, _, _ in places], side="right") - 1
     for (start, stop, kind), row in zip(places, rows.tolist(), strict=True):
@@ -118,6 +127,8 @@ def _find(folded: Folded, region: str, recogniser: str | Recogniser, crowded: se
     take(run(secrets.RULES, folded, crowded))
     take(run((*contacts.RULES, *network.RULES), folded, crowded))
     take(run((*identifiers.RULES, *birth.RULES), folded, crowded))
+    machine = run((_UUID,), folded, crowded)
+    folded.take([(s.start, s.stop) for s in machine])  # no digits of it are anybody's number
     take(numbers.find(folded, region, crowded))
     if recogniser != "off":
         take(run(addresses.RULES, folded, crowded))

@@ -66,9 +66,9 @@ RULES: tuple[Rule, ...] = (
         r"dop_v1_|SG\.|AIza|AKIA|ASIA|LTAI|AKID|tvly-|r8_|sq0[a-z]{3}-|shp[a-z]{2}_|whsec_|EAAC)[A-Za-z0-9._-]{10,}",
     ),
     Rule(SECRET, r"(?i)\b(?:bearer|basic|digest)\s+([A-Za-z0-9+/_.~-]{12,}=*)"),
-    Rule(SECRET, r"(?i)\b([0-9a-f]{32,})\b"),
-    Rule(SECRET, r"\b([A-Z0-9]{4,6}(?:-[A-Z0-9]{4,6}){2,7})\b", _is_key),
-    Rule(SECRET, r"\b([A-Za-z0-9_-]{22,})\b", _is_random),
+    Rule(SECRET, r"(?i)\b[0-9a-f]{32,}\b"),
+    Rule(SECRET, r"\b[A-Z0-9]{4,6}(?:-[A-Z0-9]{4,6}){2,7}\b", _is_key),
+    Rule(SECRET, r"\b[A-Za-z0-9_-]{22,}\b", _is_random),
     Rule(
         SECRET,
         rf"(?i)(?:{_WHAT})(?: ?(?:is|was|are|code|number|no\.?|号|是|为|:|=|\"|'|\(|->)){{0,3}} ?({_PRINTABLE}{{4,}})",

@@ -43,6 +43,9 @@ MOBILE = [
     ("+1 415 555 2671", "[PHONE]"),
     ("+852 9123 4567", "[PHONE]"),
     ("+44 20 7946 0958", "[PHONE]"),
+    ("139 0013 8000转告", "[PHONE]转告"),
+    ("+44 (0)20 7183 8750", "[PHONE]"),
+    ("tel:+1-202-555-0172", "tel:[PHONE]"),
 ]
 LANDLINE = [
     ("010-62345678", "[PHONE]"),
@@ -102,6 +105,8 @@ EMAIL = [
     ("ZHANG+car@mail.example.co.uk请回复", "[EMAIL]请回复"),
     ("zhang．san＠qq．com", "[EMAIL]"),
     ("联系 zhangsan @ qq.com", "联系 [EMAIL]"),
+    ("a@b.co for details", "[EMAIL] for details"),
+    ("user_email=bob@x.org", "user_email=[EMAIL]"),
 ]
 ACCOUNT = [
     ("微信号zhangsan123", "微信号[ACCOUNT]"),
@@ -206,6 +211,20 @@ HARMLESS = [
     "This is how ABS works",
     "I am Hybrid owner",
     "my name is not shown in the app",
+    "created at 1755302400",
+    "2024-01-15 12 hours",
+    "Tue 02 20:17:00 CST 2026",
+    "hosted-eu-20260812-09",
+    "build 2024 1130 0917",
+    "250 300 1000 ms",
+    "grew by +100 000 000 last year",
+    "bump to version 1.2.3.4",
+    "550e8400-e29b-41d4-a716-446655440000 error",
+    "ratio 0.13812345678",
+    "apiKey: YOUR_API_KEY_HERE",
+    "power at [email address]",
+    "GPS 31.230416, 121.473701",
+    "条码6901234567892",
 ]
 
 
