@@ -271,6 +271,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("a PDF", lambda rows: b"%PDF-1.7 ...", ".pdf", REFUSED),
     Variant("a cut workbook", lambda rows: _cut(workbook(sheet(rows)), 0.7), ".xlsx", REFUSED),
     Variant("a damaged workbook", lambda rows: _torn(workbook(sheet(rows))), ".xlsx", REFUSED),
+    Variant("a workbook packed in a way that nobody unpacks", lambda rows: _packed_oddly(workbook(sheet(rows))), ".xlsx", REFUSED),
     Variant("a workbook with two tables", lambda rows: workbook(sheet(rows), sheet(rows)), ".xlsx", REFUSED),
     Variant("a cut Parquet file", lambda rows: _cut(parquet(rows), 0.6), ".parquet", REFUSED),
     Variant("encrypted Parquet", lambda rows: b"PARE" + b"\0" * 100 + b"PARE", ".parquet", REFUSED),
@@ -279,6 +280,15 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("a workbook bomb", lambda rows: _bomb(), ".xlsx", REFUSED),
     Variant("an empty file", lambda rows: b"", ".jsonl", REFUSED),
 )  # fmt: skip
+
+
+def _packed_oddly(content: bytes) -> bytes:
+    """The parts claim a method of compression that does not exist."""
+    at = content.rfind(b"PK\x01\x02")
+    while at >= 0:
+        content = content[: at + 10] + b"\x63\x00" + content[at + 12 :]
+        at = content.rfind(b"PK\x01\x02", 0, at)
+    return content
 
 
 def _bomb() -> bytes:

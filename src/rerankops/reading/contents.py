@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -116,7 +117,7 @@ def archive_of(data: bytes, *, megabytes: float) -> zipfile.ZipFile:
     """A zip whose parts together are no larger than the limit. Raises Refused when it is damaged or larger."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, struct.error) as error:
         raise Refused("a damaged workbook", f"is a damaged zip or workbook ({error}); is it complete?") from error
     if sum(part.file_size for part in archive.infolist()) > megabytes * 2**20:
         raise Refused(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-import xml.etree.ElementTree as ET
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -27,10 +26,12 @@ _DAMAGED = (
     IndexError,
     OSError,
     zipfile.BadZipFile,
-    ET.ParseError,
+    SyntaxError,
     zlib.error,
+    NotImplementedError,
+    RuntimeError,
 )
-"""What openpyxl raises on a workbook that is none."""
+"""What openpyxl, its XML parser and zip raise on a workbook that is none."""
 
 
 def sheet_rows(
@@ -43,7 +44,7 @@ def sheet_rows(
     archive = archive_of(data, megabytes=megabytes)
     names = set(archive.namelist())
     if "xl/workbook.xml" not in names:
-        if "mimetype" in names and b"opendocument" in archive.read("mimetype"):
+        if {"mimetype", "content.xml"} <= names:
             raise Refused("an OpenDocument file", "is an OpenDocument file; save it as .xlsx or CSV UTF-8")
         if any(name.startswith("xl/") for name in names):
             raise Refused("a workbook that is no .xlsx", "is a workbook but no .xlsx; save it as .xlsx or CSV UTF-8")
