@@ -127,8 +127,9 @@ def test_a_manifest_is_written_once(root: str) -> None:
     assert Manifest.from_json(stored, address, "").place == json.loads(stored)["place"]
 
 
+@pytest.mark.campaign
 def test_two_at_once_come_to_equal_results(s3: S3Server, tmp_path: Path) -> None:
-    """One round of what tests/campaigns does fifty of."""
+    """One round of what tests/campaigns does fifty of; like them it takes minutes."""
     with Two(tmp_path, {**os.environ, **s3.environment}) as two:
         told = two.round(f"{s3.bucket()}/workspace")
     assert told.differ == []
