@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from upath import UPath
@@ -20,7 +22,8 @@ READABLE, RECORD = "reasons.md", "reasons.json"
 
 def raw_name(source: str) -> str:
     """The name under which the bytes of a delivery are kept: its ending says how to read them."""
-    return "raw.csv" if source.lower().endswith(".csv") else "raw.jsonl"
+    ending = PurePosixPath(source.lower()).suffix
+    return f"raw{ending}" if re.fullmatch(r"\.[a-z]{1,8}", ending) else "raw.jsonl"
 
 
 def dossier(delivery: Delivery, validation: Validation, *, when: datetime) -> dict[str, Any]:

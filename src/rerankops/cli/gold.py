@@ -50,7 +50,7 @@ def forms(
     annotators: Annotated[str | None, typer.Option(help="People, with commas; each question goes to two.")] = None,
     resolver: Annotated[str | None, typer.Option(help="A third person; gets what people disagree on.")] = None,
     to: Annotated[Path, typer.Option(help="Folder for the forms.")] = Path("gold-forms"),
-    form: Annotated[Literal["jsonl", "csv"], typer.Option("--format")] = "csv",
+    form: Annotated[Literal["jsonl", "csv", "xlsx"], typer.Option("--format")] = "csv",
 ) -> None:
     """Write a form for each person: the questions, candidate passages, and room for answers."""
     from rerankops.errors import SettingsError

@@ -25,7 +25,7 @@ def _group() -> None:
 def check(
     sample: Annotated[
         Path,
-        typer.Option(help="Answers that people judged, *.jsonl or *.csv: question, accepted_answers, answer, correct."),
+        typer.Option(help="Answers that people judged, a table: question, accepted_answers, answer, correct."),
     ],
     config: Config = None,
 ) -> None:

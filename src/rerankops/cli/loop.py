@@ -52,11 +52,13 @@ def ingest(
     config: Config = None, batch: Annotated[str | None, typer.Option(help="Only deliveries of this batch.")] = None
 ) -> None:
     """Validate what came back, quarantine what fails, adjudicate the rest (ingest_annotations)."""
-    from rerankops.pipeline import adjudication, context, flows, quarantine
+    from rerankops.pipeline import adjudication, channels, context, flows, quarantine
 
     here = context.load(config)
     with steps() as tell:
         verdicts, judgments = flows.ingest(here, tell, batch=batch)
+    for words in channels.left_out(here):
+        console.print(f"Not read: {words}", soft_wrap=True)
     for verdict in verdicts:
         console.print(f"{verdict['source']}: {verdict['outcome']} ({verdict['data_docs']})", soft_wrap=True)
     if any(verdict["outcome"] == "quarantine" for verdict in verdicts):

@@ -278,7 +278,7 @@ class AnnotationSettings(Section):
     channel: Literal["files", "label_studio"]
     outbox: str
     inbox: str
-    outbox_format: Literal["jsonl", "csv"]
+    outbox_format: Literal["jsonl", "csv", "xlsx"]
     min_control_accuracy: Share
     min_completeness: Share
     min_completeness_left: Share

@@ -45,7 +45,10 @@ def pull_deliveries(context: Context, batch: str | None = None) -> list[Address]
             return (folder / "raw.jsonl").read_bytes()
 
     new = 0
-    for delivery in channel(context).pull(previous):
+    pulled_from = channel(context)
+    for item in pulled_from.left_out():
+        log.warning("pull_deliveries: not read: %s", item)
+    for delivery in pulled_from.pull(previous):
         workspace.point(f"{STREAMS}/{delivery.stream}", _store(context, delivery))
         new += 1
     waiting = []
@@ -60,11 +63,22 @@ def pull_deliveries(context: Context, batch: str | None = None) -> list[Address]
     return waiting
 
 
+def left_out(context: Context) -> list[str]:
+    """What lies where annotations come back and is not read, each with why not."""
+    return [str(item) for item in channel(context).left_out()]
+
+
 def received(context: Context, delivery: Address) -> Delivery:
     """A stored delivery, read again."""
     with context.workspace.local_folder(delivery) as folder:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        return read((folder / "raw.jsonl").read_bytes(), source=about["source"], stream=about["stream"])
+        return read(
+            (folder / "raw.jsonl").read_bytes(),
+            source=about["source"],
+            settings=context.settings.reading,
+            server=context.settings.label_studio.name,
+            stream=about["stream"],
+        )
 
 
 def was_early(context: Context, delivery: Address) -> bool:
@@ -92,7 +106,13 @@ def channel(context: Context) -> Channel:
     """Where the settings send batches. Raises SettingsError when that is no place."""
     settings, workspace = context.settings.annotation, context.workspace
     if settings.channel == "files":
-        return FileChannel(settings.outbox, settings.inbox, settings.outbox_format)
+        return FileChannel(
+            settings.outbox,
+            settings.inbox,
+            settings.outbox_format,
+            context.settings.reading,
+            context.settings.label_studio.name,
+        )
     from rerankops.annotation.label_studio import Connection, LabelStudioChannel
 
     streams = {name.split("/", 1)[1]: workspace.require(name, "") for name in workspace.refs(STREAMS)}
@@ -101,6 +121,7 @@ def channel(context: Context) -> Channel:
         context.settings.label_studio,
         settings.annotators_per_task,
         waiting=[name for name, address in streams.items() if not workspace.manifest(address).counts["complete"]],
+        reading=context.settings.reading,
     )
 
 

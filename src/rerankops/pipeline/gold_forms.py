@@ -30,7 +30,6 @@ from rerankops.workspace import Address
 
 CANDIDATES = "gold-candidates"
 """References: the candidates that a draft's forms show. Frozen with the first form: numbers on forms mean them."""
-_ENDINGS = {"jsonl": ".jsonl", "csv": ".csv"}
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _write(context: Context, header: Header, question_ids: Sequence[str], folder
             for one in questions
         ]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{header.draft}.{header.role}.{header.annotator}{_ENDINGS[form]}"
+    path = folder / f"{header.draft}.{header.role}.{header.annotator}.{form}"
     write_whole(folder / "how-to-answer.md", forms.GUIDELINES)
     write_whole(path, forms.render(header, questions, form))
     return path
@@ -195,9 +194,11 @@ def _collect(context: Context, path: Path) -> Returned:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    header = forms.header_of(content, str(path))
+    settings = context.settings.reading
+    header = forms.header_of(content, str(path), settings)
     checked_name(header.annotator, of="annotator")
-    answers = _with_clean_comments(context, forms.parse(content, str(path), header, _asked(context, header)))
+    answers = forms.parse(content, str(path), header, _asked(context, header), settings)
+    answers = _with_clean_comments(context, answers)
     _refuse_unknown(context, header, answers, path)
     about = {"draft": header.draft, "annotator": header.annotator, "role": header.role}
 

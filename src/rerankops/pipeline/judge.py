@@ -28,8 +28,8 @@ class Checked:
 
 @step
 def check_judge(context: Context, sample: str | Path) -> Checked:
-    """Lets the judge of the settings judge the sample, a file (JSON lines or CSV: question, accepted_answers, answer,
-    correct), and publishes how far it agrees with the people behind `correct`.
+    """Lets the judge of the settings judge the sample, a table (question, accepted_answers, answer, correct), and
+    publishes how far it agrees with the people behind `correct`.
 
     Raises InputError naming file and row, ServerUnavailable or SettingsError when not every answer could be judged
     because the server was away or the budget spent: what was measured before stands.
@@ -37,7 +37,7 @@ def check_judge(context: Context, sample: str | Path) -> Checked:
     from rerankops.evaluation import agreement
 
     workspace, settings = context.workspace, context.settings
-    rows = agreement.parse(_content(sample), str(sample))
+    rows = agreement.parse(_content(sample), str(sample), settings.reading)
     address = workspace.publish(agreement.JudgeSample, rows, step="read_judge_sample")
     with reading(context.with_settings(_only_judging(settings.model_dump(mode="json")))) as asked:
         verdicts = asked.judge.verdicts(agreement.given(rows))

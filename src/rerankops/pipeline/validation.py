@@ -39,6 +39,8 @@ SETTINGS = {
     "grade_drift",
 }
 """Those of `annotation` that a verdict depends on."""
+MEANING = {"encoding", "time_zone", "date_order"}
+"""Those of `reading`."""
 ANNOTATIONS, READABLE, ASIDE, COUNTS = (
     f"{name}.parquet" for name in ("annotations", "readable", "set_aside", "grade_counts")
 )
@@ -108,7 +110,8 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
         accepted = {"accepted": float(result.annotations is not None), "in_part": float(result.outcome == _IN_PART)}
         return accepted | result.metrics
 
-    used = asked_for.model_dump(include=SETTINGS) | _seen_before(context, delivery)
+    read_with = settings.reading.model_dump(include=MEANING)
+    used = asked_for.model_dump(include=SETTINGS) | read_with | _seen_before(context, delivery)
     verdict = workspace.publish_folder("verdicts", build, step="validate_delivery", inputs=inputs, settings=used)
     with workspace.local_folder(verdict) as folder:
         about = json.loads((folder / "validation.json").read_text(encoding="utf-8"))

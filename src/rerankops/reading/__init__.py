@@ -19,7 +19,7 @@ GB18030; gzipped or not. How a door uses it:
 """
 
 from rerankops.reading.encodings import decoded
-from rerankops.reading.folders import Listing, files_at, is_data, shown
+from rerankops.reading.folders import Listing, files_at, is_data, listed, shown
 from rerankops.reading.parquet import Window
 from rerankops.reading.places import Aside, Place, Refused, Row, Unfit, Unusable, shortly, strictly, unusable
 from rerankops.reading.tables import Table, opened, text_lines, whole_document
@@ -53,6 +53,7 @@ __all__ = [
     "identifiers",
     "is_data",
     "is_empty",
+    "listed",
     "mapped",
     "moment",
     "number",

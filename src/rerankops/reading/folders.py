@@ -34,18 +34,24 @@ def files_at(location: str, *, setting: str) -> Listing:
             if place.is_file():
                 return Listing((place,), ())
             raise SettingsError(f"{setting} is {location!r}: no such file or folder")
-        found = sorted(place.iterdir(), key=lambda file: file.name)
+        found = listed(place)
     except OSError as error:
         raise SettingsError(f"{setting} is {location!r}: {error.strerror or error}") from error
-    reasons = {file: _why_not(file) for file in found}
-    files = tuple(file for file, reason in reasons.items() if reason is None)
-    left_out = tuple(
-        Unusable(Place(shown(file)), "left out", reason) for file, reason in reasons.items() if reason is not None
-    )
-    if not files:
-        there = "; ".join(map(str, left_out)) or "it is empty"
+    if not found.files:
+        there = "; ".join(map(str, found.left_out)) or "it is empty"
         raise SettingsError(f"{setting} is {location!r}: a folder without a file to read ({there})")
-    return Listing(files, left_out)
+    return found
+
+
+def listed(folder: UPath) -> Listing:
+    """The files of a folder that is there, maybe none. Raises OSError."""
+    reasons = {file: _why_not(file) for file in sorted(folder.iterdir(), key=lambda file: file.name)}
+    return Listing(
+        tuple(file for file, reason in reasons.items() if reason is None),
+        tuple(
+            Unusable(Place(shown(file)), "left out", reason) for file, reason in reasons.items() if reason is not None
+        ),
+    )
 
 
 def shown(file: Path | UPath | str) -> str:

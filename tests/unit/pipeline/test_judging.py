@@ -207,7 +207,7 @@ def test_a_sample_that_cannot_be_read_is_named(world: World) -> None:
         steps.check_judge(world.folder / "nothing.csv", context=world.context())
     path = world.sample(3)
     path.write_text(path.read_text() + '{"question": "q"}\n', encoding="utf-8")
-    with pytest.raises(InputError, match=r"sample\.jsonl: row 4 \(line 4\) has no accepted_answers"):
+    with pytest.raises(InputError, match=r"sample\.jsonl:4: column accepted_answers is empty"):
         steps.check_judge(path, context=world.context())
     assert world.server.requests == []
 

@@ -14,7 +14,7 @@ from rerankops.annotation.channel import FIELDS, Delivery
 from rerankops.annotation.deliveries import AHEAD
 from rerankops.annotation.expectations import _annotators, _batch, _queries, _rows, _rules
 from rerankops.annotation.expectations._drift import drift, grade_counts
-from rerankops.annotation.expectations._files import other_names, swapped
+from rerankops.annotation.expectations._files import other_names, remedy, swapped
 from rerankops.annotation.expectations._verdict import (
     ASIDE,
     CRITICAL,
@@ -182,7 +182,7 @@ def _fields(delivery: Delivery) -> Check:
     def absent(_: pl.DataFrame) -> tuple[str, str]:
         missing = [name for name in FIELDS if name not in delivery.fields]
         named = f"field{'s' if len(missing) > 1 else ''} {listed(map(repr, missing))}"
-        return listed(missing), f"no line has the {named}{other_names(delivery)}; add to every line what is missing"
+        return listed(missing), f"no line has the {named}{other_names(delivery)}; {remedy(delivery)}"
 
     about = f"lines have the fields {listed(FIELDS)}"
     arguments = {"column_set": list(FIELDS), "exact_match": False}
@@ -249,4 +249,10 @@ def _aside(delivery: Delivery, broken: pl.DataFrame, condemned: pl.DataFrame, un
         condemned.select("line", "task_id", "annotator_id", reason="why"),
         unfinished.select("line", "task_id", "annotator_id", reason=pl.lit(torn)),
     ]
-    return pl.concat(parts).sort("line").to_arrow().cast(ASIDE)
+    found = pl.concat(parts).sort("line")
+    if delivery.spreadsheet:
+        row = pl.col("line").replace_strict(dict(delivery.spreadsheet), default=None, return_dtype=pl.Int64)
+        said = pl.col("reason").str.contains("spreadsheet row")
+        told = pl.format("{} (spreadsheet row {})", "reason", row)
+        found = found.with_columns(reason=pl.when(row.is_null() | said).then("reason").otherwise(told))
+    return found.to_arrow().cast(ASIDE)

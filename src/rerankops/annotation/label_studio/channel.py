@@ -28,8 +28,9 @@ from rerankops.annotation.deliveries import Delivery, read
 from rerankops.annotation.label_studio import snapshots, template
 from rerankops.annotation.label_studio.client import Client, Connection, Fields, NotFound, Unsure, condition
 from rerankops.annotation.label_studio.snapshots import Note, Snapshot
-from rerankops.config import LabelStudioSettings
+from rerankops.config import LabelStudioSettings, ReadingSettings
 from rerankops.errors import ServerUnavailable
+from rerankops.reading import Unusable
 
 log = logging.getLogger("rerankops")
 _LATE = timedelta(minutes=5)
@@ -99,6 +100,7 @@ class LabelStudioChannel:
     annotators_per_task: int
     waiting: Collection[str] = ()
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    reading: ReadingSettings | None = None
 
     # -- out --------------------------------------------------------------------------------------------------------
 
@@ -207,7 +209,17 @@ class LabelStudioChannel:
                 if after is None:
                     continue
                 source = f"{stream}/{project.batch_id}.jsonl"
-                yield read(after.content(), source=source, stream=stream, complete=after.note.complete)
+                yield read(
+                    after.content(),
+                    source=source,
+                    settings=self.reading,
+                    stream=stream,
+                    complete=after.note.complete,
+                )
+
+    def left_out(self) -> tuple[Unusable, ...]:
+        """Nothing: other projects are other people's."""
+        return ()
 
     def _snapshot(self, client: Client, project: Project, before: Snapshot | None) -> Snapshot | None:
         """What the project holds now; None when `before` says the same, or when there is nothing yet."""
