@@ -13,8 +13,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_SOURCE = r"(?s)^'*(?:[=+\-@\t\r\n＝＋－＠]|[\d.,:/%\s年月日时分秒+-]*\d[\d.,:/%eE\s年月日时分秒+-]*$|(?i:true|false)$)"
-"""Formulas, numbers, dates and times, truth values; those that have an apostrophe already too. For Python and Rust."""
+from rerankops.plain import FORMULA
+
+_SOURCE = r"(?s)^'*(?:" + FORMULA + r"|[\d.,:/%\s年月日时分秒+-]*\d[\d.,:/%eE\s年月日时分秒+-]*$|(?i:true|false)$)"
+"""Formulas, numbers, dates and times, truth values; those that have an apostrophe already too."""
 _RISKY = re.compile(_SOURCE)
 _NO_CELL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """Characters that XML, and so a workbook, cannot hold."""

@@ -297,6 +297,16 @@ def test_a_server_that_refuses_forms_is_asked_without_from_then_on(
     assert forms(scripted_llm) == [True, False, False, False]
 
 
+def test_a_server_that_holds_thinking_to_the_form_is_asked_without_it(
+    scripted_llm: ScriptedLlm, connect: Connect
+) -> None:
+    hidden = completion(None, reasoning_content='{"number": 2}')
+    scripted_llm.script = lambda asked: hidden if "response_format" in asked.body else completion("2")
+    with connect(concurrency=1) as client:
+        assert client.ask([prompt("a", form=FORM), prompt("b", form=FORM)]) == [Answer("2", "stop", 25)] * 2
+    assert forms(scripted_llm) == [True, False, False]
+
+
 def test_a_prompt_that_is_refused_in_any_form_does_not_end_forms_for_the_others(
     scripted_llm: ScriptedLlm, connect: Connect
 ) -> None:

@@ -190,17 +190,23 @@ class Client:
         return answer
 
     def _formed(self, body: Mapping[str, Any], plain: Mapping[str, Any], stop: threading.Event) -> Answer:
-        """The answer to a request with a form, or to the same without where the server refuses that."""
+        """The answer to a request with a form, or to the same without where the server refuses that, or holds the
+        model's thinking to the form and leaves the answer empty (vllm-project/vllm#48863, LM Studio's #1773)."""
         if not self._takes_forms:
             return self._patiently(plain, stop)
+        empty: Answer | None = None
         try:
-            return self._patiently(body, stop)
+            answer = self._patiently(body, stop)
+            if answer.text.strip() or answer.finish_reason != "stop":
+                return answer
+            empty, why, lasting = answer, "left the answer empty", True
         except FormRefused as refused:
-            answer = self._patiently(plain, stop)
-            if refused.lasting and self._takes_forms:
-                self._takes_forms = False
-                log.info("llm: asked without response_format, which the server refused: %s", refused)
-            return answer
+            why, lasting = f"refused: {refused}", refused.lasting
+        answer = self._patiently(plain, stop)
+        if lasting and self._takes_forms and (empty is None or answer.text.strip()):
+            self._takes_forms = False
+            log.info("llm: asked without response_format, which the server %s", why)
+        return answer
 
     def _patiently(self, body: Mapping[str, Any], stop: threading.Event) -> Answer:
         """The answer to one request, however often it has to be sent. Raises NotThis or ServerRefused."""
