@@ -261,6 +261,24 @@ class Workspace:
             raise ArtefactMissing(f"workspace {self.root} has no {name!r} yet; {hint}")
         return address
 
+    def record(self, name: str, *, without: str) -> dict[str, Any]:
+        """The document behind a reference that no step would make again: what happened, or what a person decided.
+
+        without: what it means to go on without it, for the message. Raises ArtefactDamaged, FormatTooNew.
+        """
+        path = self.root / "refs" / f"{name}.json"
+        folder: object = "its folder"
+        try:
+            address = self.require(name, "")
+            folder = self._folder(address)
+            return self.read_document(address)
+        except (ArtefactDamaged, ArtefactMissing) as error:
+            said = str(error).rpartition("; ")[0]
+            raise ArtefactDamaged(
+                f"record {name!r} cannot be read: {said}; no step makes it again: restore {path} and {folder} from a "
+                f"backup, or delete both, and {without}"
+            ) from error
+
     def refs(self, prefix: str) -> list[str]:
         """Names of the references under a prefix, sorted."""
         folder = self.root / "refs" / prefix
