@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rerankops.cli import models
+from rerankops.cli import models, set_aside
 from rerankops.cli.output import Config, TextConsole, console, show, show_stages, steps
 
 app = typer.Typer()
@@ -45,6 +45,7 @@ def collect(
     else:
         show_stages(here, batch)
         console.print(f"The batch is in {here.settings.annotation.outbox}", soft_wrap=True)
+    set_aside.tell(here, "query_log", "personal_data")
 
 
 @app.command()

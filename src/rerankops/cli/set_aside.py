@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rerankops.cli.output import Config, console
+
+if TYPE_CHECKING:
+    from rerankops.pipeline.context import Context
 
 app = typer.Typer()
 
@@ -33,3 +36,13 @@ def set_aside(
                 console.print(f"    {' '.join(row['content'].split())[:200]}", style="dim", soft_wrap=True)
         if table.num_rows > limit:
             console.print(f"  and {table.num_rows - limit} more: --limit")
+
+
+def tell(here: Context, *names: str) -> None:
+    """Says of each of the sources how much of it is set aside, where anything is."""
+    from rerankops.pipeline import set_aside as steps
+
+    known = steps.sources(context=here)
+    for name in names:
+        if name in known and (count := steps.stands_aside(name, context=here).num_rows):
+            console.print(f"{name}: {count} set aside; rerankops set-aside {name} says why", soft_wrap=True)

@@ -28,7 +28,7 @@ class Form:
     to it where it can (llm.structured_output); what comes back is read as strictly as without."""
 
     name: str
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True)

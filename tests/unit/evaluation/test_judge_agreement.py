@@ -72,7 +72,7 @@ HEADING = b"question,accepted_answers,answer,correct\n"
         (lines({**ROW, "question": " "}), r"s:1: column question is ' ', expected a text"),
         (lines({**ROW, "answer": 450}), r"s:1: column answer must be text, found int"),
         (HEADING + b"a,b,c,1,2\n", r"s:2: 5 cells under 4 columns"),
-        (HEADING + b'a,"b,c,1\n', r"s:2: a quotation mark is opened and not closed"),
+        (HEADING + b'a,"b,c,1\n', r"s:2: not valid CSV \(a quotation mark is opened and not closed\)"),
         (HEADING + b'"a\nb",c,d,1\nq,a,b,maybe\n', r"s:4 \(spreadsheet row 3\): column correct is 'maybe'"),
     ],
 )
