@@ -6,7 +6,6 @@ Texts that the corpus does not have come along as an artefact of their own, whic
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ from rerankops.pipeline.set_aside import keep
 from rerankops.privacy import Redactor
 from rerankops.reading import Aside, Place, Unusable
 from rerankops.records import ImportedLabel, Judgment, Passage
-from rerankops.workspace import Address, Workspace
+from rerankops.workspace import Address, Workspace, table_hash
 
 MATCHED = "match_passages"
 """The step whose passages training reads beside the corpus."""
@@ -191,11 +190,9 @@ def _stored(
         .join(texts.select("text", "passage_id"), on="text", maintain_order="left")
         .select(ImportedLabel.columns)
     )
-    buffer = io.BytesIO()
-    labels.write_ipc(buffer)
     identity: dict[str, Any] = {"name": name, "format": form, "split": split, "grades": rule}
     identity["redaction"] = redactor.identity
-    identity["sha256"] = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    identity["sha256"] = table_hash(labels.to_arrow())
     address = workspace.publish(
         ImportedLabel,
         labels.to_arrow(),

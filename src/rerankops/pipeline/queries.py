@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
 import time
@@ -29,7 +27,7 @@ from rerankops.queries.normalise import identify, near_to
 from rerankops.queries.sampling import stratified_pool
 from rerankops.reading import Aside, Place, Unusable
 from rerankops.records import Candidate, Query, QueryEvent, SelectedQuery
-from rerankops.workspace import Address
+from rerankops.workspace import Address, table_hash
 
 QUERY_LOG = "query_log"
 """What the log is called among the sources of what was set aside."""
@@ -127,7 +125,7 @@ def pull_events(context: Context, since: str | None = None, until: str | None = 
         QueryEvent,
         table.to_arrow().combine_chunks(),
         step="pull_events",
-        settings={"redaction": Redactor(settings.queries).identity, "sha256": _content(table)},
+        settings={"redaction": Redactor(settings.queries).identity, "sha256": table_hash(table.to_arrow())},
         counts=counts,
         seconds=seconds,
     )
@@ -281,12 +279,6 @@ def _redacted(page: pa.Table, settings: QuerySettings, doubtful: Aside) -> pl.Da
         # a log may put anything where a name of a log, a segment or a ranker belongs
         **{name: redactor.column(frame[name]) for name in ("source", "user_group", "ranker")},
     ).select(QueryEvent.columns)
-
-
-def _content(table: pl.DataFrame) -> str:
-    buffer = io.BytesIO()
-    table.rechunk().write_ipc(buffer)
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
 def _known(context: Context, pulls: list[_Pull], begin: datetime | None) -> set[str]:

@@ -12,8 +12,9 @@ What is read is what was written: the manifest holds the SHA-256 of every file a
 from __future__ import annotations
 
 from rerankops.workspace.artefacts import Workspace
+from rerankops.workspace.hashing import table_hash
 from rerankops.workspace.manifest import Address, Manifest, digest
 from rerankops.workspace.sealed import seal, unseal
 from rerankops.workspace.writing import room
 
-__all__ = ["Address", "Manifest", "Workspace", "digest", "room", "seal", "unseal"]
+__all__ = ["Address", "Manifest", "Workspace", "digest", "room", "seal", "table_hash", "unseal"]

@@ -1,4 +1,4 @@
-"""SHA-256 of files, each read once a process for as long as it is the same file.
+"""SHA-256 of tables and of files, each file read once a process for as long as it is the same.
 
 A file is the same while its device, inode, size and times of change are. What was changed less than two seconds ago
 is read again each time, since clocks of file systems tick that slowly (what git calls racily clean).
@@ -7,8 +7,12 @@ is read again each time, since clocks of file systems tick that slowly (what git
 from __future__ import annotations
 
 import hashlib
+import io
 import time
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 _SETTLED = 2_000_000_000
 """Nanoseconds: the coarsest clock of a file system in use (FAT)."""
@@ -39,3 +43,11 @@ def sha256_once(path: Path) -> str:
 def _state(path: Path) -> tuple[int, ...]:
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def table_hash(table: pa.Table) -> str:
+    """Hexadecimal SHA-256 of a table's values, for the address of what comes from outside. Hashed as Parquet: in Arrow
+    the same strings may lie in memory in any order."""
+    buffer = io.BytesIO()
+    pq.write_table(table.combine_chunks(), buffer)
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
