@@ -23,7 +23,7 @@ test: $(VENV)/dev.done  ## everything that CI checks: lint, types, contracts, te
 unit: $(VENV)/dev.done  ## the fast tests alone
 	$(BIN)/pytest tests/unit
 
-campaign: $(VENV)/dev.done  ## nodes that die and networks that spoil, again and again: about half an hour
+campaign: $(VENV)/dev.done  ## nodes that die, networks that spoil, commands that are stopped, again and again: hours
 	$(BIN)/pytest -m campaign -s
 
 lint: $(VENV)/dev.done  ## ruff, mypy, import contracts

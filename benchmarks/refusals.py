@@ -96,7 +96,7 @@ class Lexical:
 
 
 def public(folder: Path, split: str) -> list[Case]:
-    dataset = read_dataset(folder, train_split="train", gold_split="dev")
+    dataset = read_dataset(folder, config.load().reading, train_split="train", gold_split="dev")
     index = Lexical(dataset.passages)
     if split == "train":
         rows = dataset.train.to_pylist()

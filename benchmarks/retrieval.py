@@ -124,7 +124,7 @@ def quality(url: str, data: Path, cache: Path) -> dict[str, Any]:
 
 
 def quality_of(name: str, url: str, data: Path, cache: Path) -> dict[str, Any]:
-    dataset = read_dataset(data / name, train_split="train", gold_split="dev")
+    dataset = read_dataset(data / name, config.load().reading, train_split="train", gold_split="dev")
     settings = load_settings(url, name)
     vectors = encoded(cache, name, dataset, settings, "passages")
     queries = encoded(cache, name, dataset, settings, "gold")
@@ -163,7 +163,7 @@ def quality_of(name: str, url: str, data: Path, cache: Path) -> dict[str, Any]:
 
 def speed(url: str, data: Path, cache: Path) -> dict[str, Any]:
     name = "nq_passages"
-    dataset = read_dataset(data / name, train_split="train", gold_split="dev")
+    dataset = read_dataset(data / name, config.load().reading, train_split="train", gold_split="dev")
     settings = load_settings(url, name, hnsw_ef_search=100)
     vectors = encoded(cache, name, dataset, settings, "passages")
     queries = encoded(cache, name, dataset, settings, "train")[:QUESTIONS]

@@ -102,7 +102,7 @@ def load(data: Path, cache: Path) -> World:
         environ={},
         overrides={"encoder": {"model": MODEL, "max_length": TOKENS}, "retrieval": {"title_weight": 2}},
     )
-    dataset = read_dataset(data, train_split="train", gold_split="dev")
+    dataset = read_dataset(data, config.load().reading, train_split="train", gold_split="dev")
     questions = pl.concat([pl.DataFrame(pl.from_arrow(table)) for table in (dataset.gold, dataset.train)])
     split = pl.Series(["dev"] * dataset.gold.num_rows + ["train"] * dataset.train.num_rows)
     ids, texts = questions["question_id"].to_list(), questions["text"].to_list()

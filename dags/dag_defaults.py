@@ -69,6 +69,15 @@ def context() -> Any:
     return here
 
 
+def who_asked(dag_run: Any) -> str:
+    """Who started a run by hand, as Airflow's login knows them: nobody can type another name. Without a scheduler
+    (`dag.test()`) it is the user of this process."""
+    from rerankops.pipeline.models import person
+
+    name = dag_run.triggering_user_name
+    return person() if name in {None, "dag_test"} else str(name)
+
+
 def refuse_unknown(params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Airflow accepts any key in a run's configuration; a misspelt one would be ignored in silence."""
     from rerankops.errors import SettingsError

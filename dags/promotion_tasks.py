@@ -91,8 +91,9 @@ def promote(decision: str, answer: dict | None, *, outlet_events=None) -> dict:
     return result
 
 
-def settle(decision: Any) -> None:
-    """Wires everything that follows a decision into the DAG at hand. decision: the task that returns its address."""
+def settle(decision: Any) -> list[Any]:
+    """Wires everything that follows a decision into the DAG at hand. decision: the task that returns its address.
+    Returns the tasks that end the run."""
     registered = register(decision)
     way = who_decides(registered)
     approve = Approval(
@@ -109,3 +110,4 @@ def settle(decision: Any) -> None:
     promoted, rejected = promote(decision, approve.output), reject(decision, approve.output)
     way >> [approve, promoted]
     approve >> [promoted, rejected]
+    return [promoted, rejected]

@@ -14,6 +14,7 @@ MLflow with the report; a winner is registered as `challenger` and becomes `cham
   of your own to ask for another. A task that is retried continues training from its last checkpoint.
 - **Approval**: with `promotion.approval: human` a person approves or rejects first (*Required Actions*), the report at
   hand. A rejection, or no answer in time, leaves the champion as it is; both are kept in the registry's audit trail.
+- **Meanwhile**: judgments that come while it runs start the next one, when they are enough.
 - **Then**: a promotion updates the asset `rerankops://champion`. `rollback_reranker` undoes it.
 """
 
@@ -24,10 +25,9 @@ from datetime import timedelta
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 from dag_defaults import GPU, JUDGMENTS, context, refuse_unknown
+from later_judgments import WHEN_DUE, look_again
 from promotion_tasks import WITH_APPROVAL, settle
 
-NEW_JUDGMENTS = "asset_triggered"
-"""The type of a run that an asset started: neither the calendar nor a person."""
 PARAMS = {
     "epochs": Param(
         None, type=["integer", "null"], minimum=1, maximum=50, title="Epochs", description="Empty: as configured."
@@ -74,7 +74,7 @@ def retrain_reranker():
         from rerankops.pipeline import due, training
 
         refuse_unknown(params, PARAMS)
-        if dag_run.run_type == NEW_JUDGMENTS and not (found := due.retraining_due()).now:
+        if dag_run.run_type in WHEN_DUE and not (found := due.retraining_due()).now:
             raise AirflowSkipException(found.words)
         overrides = {name: params[name] for name in PARAMS if name != "again"}
         return training.plan_retraining(overrides, again=params["again"])
@@ -134,13 +134,14 @@ def retrain_reranker():
 
         return steps.decide(plan, contenders, evaluation)
 
-    plan = check_judgments(plan_retraining())
+    planned = plan_retraining()
+    plan = check_judgments(planned)
     candidates = retrieve_judged(plan)
     groups = build_training_groups(plan, candidates)
     contenders = fit_rankers(plan, candidates, groups, train_cross_encoder(plan, groups))
     ranked = rank_gold_candidates(plan, contenders, freeze_gold_candidates(plan))
     evaluation = evaluate(plan, contenders, ranked)
-    settle(decide(plan, contenders, evaluation))
+    look_again(planned, settle(decide(plan, contenders, evaluation)), "retrain_reranker")
 
 
 retrain_reranker()

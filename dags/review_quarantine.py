@@ -1,8 +1,8 @@
 """### Review the quarantine
 
 Decides about a delivery that was not accepted. **Release**: its usable rows become annotations and are adjudicated at
-once. **Reject**: it is closed; it stays stored and nothing of it counts. Who decided, when and why is kept beside the
-verdict, and the lineage of every judgment made from it shows that.
+once. **Reject**: it is closed; it stays stored and nothing of it counts. Who decided (the user who is logged in), when
+and why is kept beside the verdict, and the lineage of every judgment made from it shows that.
 
 - **When**: by hand only. `rerankops quarantine list`, or the page it links, shows what waits and under which id.
 - **Again**: the same decision changes nothing. The opposite one, or the release of a delivery that a later one
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from dag_defaults import DEFAULTS, JUDGMENTS, refuse_unknown
+from dag_defaults import DEFAULTS, JUDGMENTS, refuse_unknown, who_asked
 
 PARAMS = {
     "delivery": Param(
@@ -29,13 +29,6 @@ PARAMS = {
         enum=["release", "reject"],
         title="Decision",
         description="Release its usable rows to adjudication, or reject it.",
-    ),
-    "who": Param(
-        type="string",
-        minLength=2,
-        maxLength=100,
-        title="Who",
-        description="Who decides; it is kept with the decision.",
     ),
     "reason": Param(
         type="string",
@@ -56,11 +49,11 @@ PARAMS = {
 @dag(schedule=None, doc_md=__doc__, params=PARAMS, tags=["rerankops", "annotation"], **DEFAULTS)
 def review_quarantine():
     @task
-    def review_delivery(params=None) -> dict:
+    def review_delivery(params=None, dag_run=None) -> dict:
         from rerankops.pipeline import quarantine
 
         refuse_unknown(params, PARAMS)
-        return quarantine.review_delivery(**{name: params[name] for name in PARAMS})
+        return quarantine.review_delivery(**{name: params[name] for name in PARAMS}, who=who_asked(dag_run))
 
     @task(outlets=[JUDGMENTS])
     def adjudicate(reviewed, *, outlet_events=None) -> str:

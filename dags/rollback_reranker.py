@@ -11,7 +11,7 @@ twice by mistake fails the second time. Who asked and why is kept with the regis
 from __future__ import annotations
 
 from airflow.sdk import Param, dag, task
-from dag_defaults import CHAMPION, DEFAULTS, REGISTRY, refuse_unknown
+from dag_defaults import CHAMPION, DEFAULTS, REGISTRY, refuse_unknown, who_asked
 
 _VERSION = {"type": ["string", "null"], "pattern": "^[1-9][0-9]*$"}
 PARAMS = {
@@ -45,12 +45,11 @@ def rollback_reranker():
         from rerankops.pipeline import models
 
         refuse_unknown(params, PARAMS)
-        who = dag_run.triggering_user_name
         result = models.roll_back(
             params["reason"],
             to=params["version"],
             expected_champion=params["expected_champion"],
-            actor=None if who == "dag_test" else who,
+            actor=who_asked(dag_run),
             key=dag_run.run_id,
         )
         outlet_events[CHAMPION].extra = result

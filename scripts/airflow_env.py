@@ -14,12 +14,19 @@ a start_date waits for its next due time, unless the last was moments ago (both 
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import secrets
+import shutil
+import sqlite3
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 STATE_FOLDER = ".rerankops"
 ADMIN = "admin"
@@ -41,7 +48,7 @@ def passwords_file(root: Path) -> Path:
 
 
 def admin_password(root: Path) -> str:
-    return str(_read_or_create(passwords_file(root), _new_passwords)[ADMIN])
+    return str(read_or_create(passwords_file(root), _new_passwords)[ADMIN])
 
 
 def airflow_environment(
@@ -59,7 +66,9 @@ def airflow_environment(
     """
     root = root.resolve()
     home = airflow_home(root)
-    own = _read_or_create(home / "secrets.json", _new_secrets)
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)  # databases, logs with queries of users
+    own = read_or_create(home / "secrets.json", _new_secrets)
     admin_password(root)
     url = f"http://127.0.0.1:{port}"
     return {
@@ -98,6 +107,56 @@ def airflow_environment(
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def make_database(
+    root: Path, environment: Mapping[str, str], *, output: IO[bytes] | int = subprocess.DEVNULL, timeout: float = 600
+) -> bool:
+    """Airflow's SQLite database, made elsewhere and moved: of an `airflow db migrate` that is killed half a schema
+    would stay. One that is there is left alone, unless it has no version and so was never finished.
+
+    environment: of airflow_environment. output: for what Airflow prints. Returns whether it was made now. Raises
+    CalledProcessError when Airflow cannot make it, TimeoutExpired when it takes longer than `timeout` seconds.
+    """
+    home = airflow_home(root)
+    database = home / "airflow.db"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".making.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _has_version(database):
+            return False
+        for left in home.glob(".making-*"):  # whoever made these was killed: the lock is ours
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=home, prefix=".making-") as folder:
+            made = Path(folder, database.name)
+            own = {**environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{made}"}
+            command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            errors = None if output == subprocess.DEVNULL else subprocess.STDOUT
+            subprocess.run(
+                command,
+                env=own,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                timeout=timeout,
+            )
+            made.chmod(0o600)
+            for beside in home.glob("airflow.db-*"):  # a journal of what had this name before
+                beside.unlink()
+            made.replace(database)
+    return True
+
+
+def _has_version(database: Path) -> bool:
+    """Whether a database was made to its end: Airflow writes its version last."""
+    if not database.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as opened:
+        try:
+            return opened.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+        except sqlite3.OperationalError:
+            return False
 
 
 def read_environment_file(path: Path) -> dict[str, str]:
@@ -149,7 +208,7 @@ def _new_passwords() -> dict[str, str]:
     return {ADMIN: secrets.token_urlsafe(18)}
 
 
-def _read_or_create(path: Path, create: Callable[[], Mapping[str, str]]) -> dict[str, str]:
+def read_or_create(path: Path, create: Callable[[], Mapping[str, str]]) -> dict[str, str]:
     """The JSON object in `path`; when there is none, `create()` is written there, 0600. Of two that create at once,
     both read what the first wrote."""
     if not path.exists():

@@ -4,6 +4,8 @@
     python scripts/local_elasticsearch.py status  what runs and whether it is healthy
     python scripts/local_elasticsearch.py stop    stop exactly what `start` started; its data stay
 
+With --end-with-stdin, `start` and the nodes end as soon as whoever holds their standard input is gone.
+
 It is the server that Elastic publishes as Maven artefacts, put together by tests/elasticsearch: built once, with Maven
 and a JDK of 21 or newer, into ~/.cache/rerankops/elasticsearch. All state is in ROOT/elasticsearch: state.json, and a
 folder a node with its data and node.log. What Elastic does not publish is missing: `GET /` (405), scripts, reindex,
@@ -31,12 +33,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import processes
 from airflow_env import STATE_FOLDER
 from processes import Process
 from services import LOG_TAIL, free_ports, is_busy, only_one, port_number, tail
+
+from rerankops import lifeline
 
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = PROJECT / "tests" / "elasticsearch"
@@ -137,7 +142,8 @@ def _archive_classes(jdk: Path, home: Path) -> None:
     with tempfile.TemporaryDirectory(dir=home, prefix="archive-") as staging:
         archive = Path(staging, "classes.jsa")
         port, transport_port = free_ports(2)
-        node = Node(Path(staging, "node-1"), port, transport_port, jvm=(f"-XX:ArchiveClassesAtExit={archive}",))
+        options = (f"-XX:ArchiveClassesAtExit={archive}",)
+        node = Node(Path(staging, "node-1"), port, transport_port, jvm=options, ends_with="starter")
         try:
             node.spawn(jdk, home)
             node.wait_ready()
@@ -169,7 +175,9 @@ def _digest(sources: Path) -> str:
 @dataclass
 class Node:
     """One server process. folder: its data and node.log, named as the node; heap: as Java's -Xmx; settings: more of
-    Elasticsearch's; jvm: more options of Java's. The data outlive stop() and kill(): start() finds them again."""
+    Elasticsearch's; jvm: more options of Java's. The data outlive stop() and kill(): start() finds them again.
+
+    ends_with: `starter`, this process; `stdin`, whoever holds this process's standard input; None: nobody."""
 
     folder: Path
     port: int
@@ -177,6 +185,7 @@ class Node:
     heap: str = "512m"
     settings: dict[str, str] = field(default_factory=lambda: {"discovery.type": "single-node"})
     jvm: tuple[str, ...] = ()
+    ends_with: Literal["starter", "stdin"] | None = None
     process: Process | None = None
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
 
@@ -241,6 +250,7 @@ class Node:
         command = [
             *(str(jdk / "bin" / "java"), f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-Xlog:cds=off"),
             *(["-XX:SharedArchiveFile=" + str(home / "classes.jsa")] if (home / "classes.jsa").is_file() else []),
+            *(["-Drerankops.end-with-stdin=true"] if self.ends_with else []),
             *("--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", *self.jvm),
             *(f"-Des.path.home={home}", "-cp", f"{home}/lib/*", "dev.rerankops.elasticsearch.Launcher"),
             *(f"-E{name}={value}" for name, value in settings.items()),
@@ -249,7 +259,7 @@ class Node:
             self._child = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                stdin=subprocess.DEVNULL,
+                stdin={None: subprocess.DEVNULL, "starter": subprocess.PIPE, "stdin": None}[self.ends_with],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -290,14 +300,21 @@ def stop(nodes: Sequence[Node]) -> None:
 
 @dataclass
 class Cluster:
-    """Nodes that belong together, in one folder with their state.json."""
+    """Nodes that belong together, in one folder with their state.json. starter: with whom they end; None: nobody."""
 
     folder: Path
     nodes: list[Node]
+    starter: Process | None = None
 
     @classmethod
     def of(
-        cls, folder: Path, ports: Sequence[tuple[int, int]], *, heap: str = "512m", jvm: tuple[str, ...] = ()
+        cls,
+        folder: Path,
+        ports: Sequence[tuple[int, int]],
+        *,
+        heap: str = "512m",
+        jvm: tuple[str, ...] = (),
+        ends_with: Literal["starter", "stdin"] | None = None,
     ) -> Cluster:
         """A node for each pair of ports (HTTP, transport): node-1, node-2, …"""
         names = [f"node-{number}" for number, _ in enumerate(ports, 1)]
@@ -307,7 +324,9 @@ class Cluster:
         }
         settings = together if len(ports) > 1 else {"discovery.type": "single-node"}
         pairs = zip(names, ports, strict=True)
-        return cls(folder, [Node(folder / name, *pair, heap, dict(settings), jvm) for name, pair in pairs])
+        made = [Node(folder / name, *pair, heap, dict(settings), jvm, ends_with) for name, pair in pairs]
+        starter = {"starter": os.getpid, "stdin": os.getppid}[ends_with]() if ends_with else None
+        return cls(folder, made, processes.identify(starter) if starter else None)
 
     @property
     def url(self) -> str:
@@ -320,6 +339,11 @@ class Cluster:
     @property
     def state(self) -> Path:
         return self.folder / "state.json"
+
+    @property
+    def abandoned(self) -> bool:
+        """Its nodes were to end with a process that is gone: they have, or are about to."""
+        return self.starter is not None and not processes.alive(self.starter, processes.process_table())
 
     def start(self) -> None:
         """Starts all nodes and waits until each has found the others; whatever stops this stops them."""
@@ -346,7 +370,8 @@ class Cluster:
             for node in self.nodes
         ]
         staged = self.state.with_suffix(".tmp")
-        staged.write_text(json.dumps({"nodes": kept}, indent=2) + "\n", encoding="utf-8")
+        whole = {"nodes": kept, "starter": asdict(self.starter) if self.starter else None}
+        staged.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
         staged.replace(self.state)
 
     @classmethod
@@ -354,7 +379,9 @@ class Cluster:
         """What `start` started in this folder, to look at and to stop; None when nothing."""
         cluster = cls(folder, [])
         try:
-            for kept in json.loads(cluster.state.read_text(encoding="utf-8"))["nodes"]:
+            whole = json.loads(cluster.state.read_text(encoding="utf-8"))
+            cluster.starter = Process(**whole["starter"]) if whole.get("starter") else None
+            for kept in whole["nodes"]:
                 process = Process(**kept["process"]) if kept["process"] else None
                 node = Node(folder / kept["name"], kept["port"], kept["transport_port"], process=process)
                 cluster.nodes.append(node)
@@ -370,8 +397,11 @@ class Cluster:
 # -- commands ---------------------------------------------------------------------------------------------------------
 
 
-def up(folder: Path, *, port: int, nodes: int, heap: str) -> None:
+def up(folder: Path, *, port: int, nodes: int, heap: str, ends_with: Literal["stdin"] | None = None) -> None:
     running = Cluster.load(folder)
+    if running is not None and running.abandoned:
+        running.stop()  # two nodes at once on the same data would not do
+        running = None
     if running is not None and any(node.running for node in running.nodes):
         dead = [node.name for node in running.nodes if not node.running]
         if dead:
@@ -390,7 +420,7 @@ def up(folder: Path, *, port: int, nodes: int, heap: str) -> None:
         raise ElasticsearchError(
             f"port {busy} on 127.0.0.1 is in use: choose another --port, or stop what listens there"
         )
-    cluster = Cluster.of(folder, ports, heap=heap)
+    cluster = Cluster.of(folder, ports, heap=heap, ends_with=ends_with)
     cluster.start()
     print(f"Elasticsearch is ready: {' '.join(cluster.urls)}")
 
@@ -413,7 +443,9 @@ def status(folder: Path) -> bool:
     states = [node.health() or "does not answer" if node.running else "dead" for node in cluster.nodes]
     for node, state in zip(cluster.nodes, states, strict=True):
         print(f"  {node.name:<8} pid {node.process.pid if node.process else '-':<8} {node.url:<24} {state}")
-    return set(states) <= {"green", "yellow"}
+    if cluster.abandoned:
+        print("  whoever started it is gone, and so is it in a moment")
+    return set(states) <= {"green", "yellow"} and not cluster.abandoned
 
 
 # -- command line -----------------------------------------------------------------------------------------------------
@@ -433,18 +465,22 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--nodes", type=int, choices=[1, 3], default=1)
     parser.add_argument("--heap", default="512m", help="of each node (default 512m)")
+    parser.add_argument("--end-with-stdin", action="store_true", help="`start` and the nodes end when it does")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     given = _arguments(arguments)
     folder: Path = given.root.resolve() / "elasticsearch"
+    if given.end_with_stdin:
+        lifeline.end_group_with_stdin()
     try:
         if given.command == "status":
             return 0 if status(folder) else 1
         with only_one(folder / "lock"):
             if given.command == "start":
-                up(folder, port=given.port, nodes=given.nodes, heap=given.heap)
+                ends_with: Literal["stdin"] | None = "stdin" if given.end_with_stdin else None
+                up(folder, port=given.port, nodes=given.nodes, heap=given.heap, ends_with=ends_with)
             else:
                 down(folder)
     except ElasticsearchError as problem:

@@ -34,6 +34,8 @@ from airflow_env import STATE_FOLDER
 from processes import Process
 from services import LOG_TAIL, is_busy, only_one, port_number, tail
 
+from rerankops.files import private_folder
+
 PROJECT = Path(__file__).resolve().parents[1]
 LOCK = PROJECT / "requirements-label-studio.lock"
 CACHE = Path.home() / ".cache" / "rerankops" / "label-studio"
@@ -50,6 +52,8 @@ QUIET = {
     "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
 }
 """Nobody signs up, nothing is sent anywhere. Legacy tokens are on: by them accounts are set up without a browser."""
+HOSTS = "127.0.0.1,localhost"
+"""Under no other host's name a server answers, lest a page whose name was made to point here gets what is asked."""
 _MAKE_TABLES = "from django.core.management import call_command; call_command('migrate', verbosity=0)"
 _ADD_USERS = """
 import json, sys
@@ -57,7 +61,7 @@ from organizations.models import Organization
 from rest_framework.authtoken.models import Token
 from users.models import User
 organization, tokens = Organization.objects.order_by("id").first(), {}
-for email, password in json.loads(sys.argv[1]).items():
+for email, password in json.load(sys.stdin).items():
     user = User.objects.filter(email=email).first()
     if user is None:
         user = User.objects.create_user(email=email, username=email.split("@")[0], password=password)
@@ -94,18 +98,19 @@ class Home:
     def empty_database(self) -> Path:
         return self.folder / "empty" / DATABASE
 
-    def run(self, code: str, data: Path, *arguments: str) -> str:
-        """The output of a piece of Python that runs inside Label Studio, on the data of a server."""
+    def run(self, code: str, data: Path, given: str = "") -> str:
+        """The output of a piece of Python that runs inside Label Studio, on the data of a server. given: its standard
+        input, for what no list of processes may show."""
         setup = (
             "import os, sys; from label_studio.server import LS_PATH; sys.path.insert(0, LS_PATH); "
             "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'label_studio.core.settings.label_studio'); "
             "import django; django.setup()\n"
         )
         done = subprocess.run(
-            [self.python, "-c", setup + code, *arguments],
+            [self.python, "-c", setup + code],
             env=_environment(data),
             cwd=data,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             check=False,
@@ -239,7 +244,7 @@ class Server:
             raise LabelStudioError(
                 f"port {self.port} on 127.0.0.1 is in use: choose another --port, or stop what listens there"
             )
-        self.data.mkdir(parents=True, exist_ok=True)
+        private_folder(self.data)  # a database with tokens, a secret key, what people answered
         if not (self.data / DATABASE).exists():
             shutil.copyfile(home.empty_database, self.data / f".{DATABASE}")
             (self.data / f".{DATABASE}").rename(self.data / DATABASE)
@@ -253,7 +258,7 @@ class Server:
             self._child = subprocess.Popen(
                 [home.program, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)],
                 cwd=self.folder,
-                env={**_environment(self.data), **first_user},
+                env={**_environment(self.data), **first_user, "LABEL_STUDIO_ALLOWED_HOSTS": HOSTS},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -299,7 +304,7 @@ class Server:
 
     def add_users(self, users: dict[str, str]) -> dict[str, str]:
         """Accounts (e-mail: password) that may label; those that are there stay. Returns their legacy tokens."""
-        said = install().run(_ADD_USERS, self.data, json.dumps(users))
+        said = install().run(_ADD_USERS, self.data, given=json.dumps(users))
         return dict(json.loads(said.rpartition("TOKENS ")[2]))
 
     def stop(self) -> None:

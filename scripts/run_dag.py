@@ -8,7 +8,8 @@ Exit status 0 when the run succeeded, 1 when a task failed or when the run would
 
 With --serve it runs what its standard input asks for, a JSON object a line: dag_id, conf, returned (as --returned) and
 log, the file that the run writes to. It answers with a line each, the exit status of that run. Airflow, torch and
-MLflow are imported once, which is most of the time of a run that finds everything done.
+MLflow are imported once, which is most of the time of a run that finds everything done. When whoever asks is gone in
+the middle of a run, the run ends, with everything that it started.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_env import airflow_environment, airflow_home, demo_environment
+from airflow_env import airflow_environment, demo_environment, make_database
+
+from rerankops import lifeline
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -51,11 +54,9 @@ def main() -> int:
 
 def run(dag_id: str, conf: Mapping[str, Any], root: Path, returned: Path | None) -> int:
     """The exit status. root: where .rerankops is. returned: where to write what each task returned."""
-    fresh = not (airflow_home(root) / "airflow.db").exists()
+    make_database(root, os.environ)
     dag = find(dag_id)
     refuse_to_wait(dag)
-    if fresh:
-        subprocess.run(["airflow", "db", "migrate"], check=True, stdout=subprocess.DEVNULL)
     finished = dag.test(run_conf=conf)
     if returned is not None:
         values = {task.task_id: task.xcom_pull(task.task_id) for task in finished.get_task_instances()}
@@ -65,10 +66,13 @@ def run(dag_id: str, conf: Mapping[str, Any], root: Path, returned: Path | None)
 
 def serve(root: Path) -> None:
     """Until standard input ends. What a run starts or prints has nothing to do with the requests and the answers."""
-    with os.fdopen(os.dup(0)) as requests, os.fdopen(os.dup(1), "w", buffering=1) as answers:
+    busy, asking = threading.Event(), os.dup(0)
+    lifeline.end_group_with_stdin(busy.is_set, asking)
+    with os.fdopen(asking) as requests, os.fdopen(os.dup(1), "w", buffering=1) as answers:
         redirect(Path(os.devnull), os.O_RDONLY, 0)
         for line in requests:
             asked = json.loads(line)
+            busy.set()
             redirect(Path(asked["log"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 1, 2)
             try:
                 status = run(asked["dag_id"], asked["conf"], root, Path(asked["returned"]))
@@ -80,6 +84,7 @@ def serve(root: Path) -> None:
                 status = 1
             sys.stdout.flush()
             sys.stderr.flush()
+            busy.clear()
             print(status, file=answers)
 
 

@@ -30,6 +30,7 @@ from typing import Any
 
 import airflow_env
 import httpx
+import mlflow_server
 import processes
 from airflow_env import ADMIN, STATE_FOLDER
 from processes import Process
@@ -63,6 +64,7 @@ class Stack:
     mlflow_url: str
     started_at: str
     parts: dict[str, Process]
+    mlflow_store: str = ""  # one that an earlier version started has none, and no login
 
     def save(self, path: Path) -> None:
         staged = path.with_suffix(".tmp")
@@ -122,13 +124,14 @@ def up(root: Path, *, dags: Path | None, plugins: Path | None, timeout: float) -
     stack = Stack(
         airflow_url=f"http://127.0.0.1:{ports['airflow']}",
         mlflow_url=f"http://127.0.0.1:{ports['mlflow']}",
+        mlflow_store=str(mlflow_server.store(root, environment)),
         started_at=datetime.now(UTC).isoformat(),
         parts={},
     )
     print(f"Starting the stack; its logs are in {paths.log('').parent}")
     started = time.monotonic()
     with _stopped_on_failure(stack, paths):
-        children = {"mlflow": _start("mlflow", _mlflow_command(root, environment, ports), environment, stack, paths)}
+        children = {"mlflow": _start_mlflow(environment, ports["mlflow"], stack, paths)}
         _migrate(environment, paths, children, timeout)
         _progress("database", started)
         for part, arguments in AIRFLOW_PARTS.items():
@@ -204,30 +207,26 @@ def _free_ports() -> dict[str, int]:
     return ports
 
 
-def _mlflow_command(root: Path, environment: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
-    """The server reads the store that the pipeline's tasks write to directly: SQLite beside the workspace."""
-    workspace = environment.get("RERANKOPS__WORKSPACE__ROOT", "")
-    beside = root / STATE_FOLDER if not workspace or "://" in workspace else (root / workspace).resolve().parent
-    store = beside / "mlflow"
-    (store / "artifacts").mkdir(parents=True, exist_ok=True)
-    return [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(ports["mlflow"])),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}"),
-        *("--no-serve-artifacts", "--default-artifact-root", (store / "artifacts").as_uri()),
-    ]
+def _start_mlflow(environment: Mapping[str, str], port: int, stack: Stack, paths: Paths) -> subprocess.Popen[bytes]:
+    store, log = mlflow_server.store(paths.root, environment), paths.log("mlflow-store")
+    try:
+        mlflow_server.prepare(store, environment, log)
+    except subprocess.CalledProcessError as error:
+        raise StackError(f"MLflow's store could not be made (code {error.returncode}); {tail(log)}") from None
+    own = {**environment, **mlflow_server.environment(store)}
+    return _start("mlflow", mlflow_server.command(store, port), own, stack, paths)
 
 
 def _start(
     part: str, command: list[str], environment: Mapping[str, str], stack: Stack, paths: Paths
 ) -> subprocess.Popen[bytes]:
-    own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} if part == "mlflow" else {}
     log = paths.log(part)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         child = subprocess.Popen(
             command,
             cwd=paths.root,
-            env={**environment, **own},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -245,19 +244,14 @@ def _migrate(
     command = [sys.executable, "-m", "airflow", "db", "migrate"]
     log = paths.log("migrate")
     with log.open("wb") as output:
-        migration = subprocess.Popen(
-            command, cwd=paths.root, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
+        to_log = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
         try:
-            code = migration.wait(timeout)
+            if not airflow_env.make_database(paths.root, environment, output=output, timeout=timeout):
+                subprocess.run(command, cwd=paths.root, env=environment, timeout=timeout, check=True, **to_log)
         except subprocess.TimeoutExpired:
             raise StackError(f"`airflow db migrate` did not end within {timeout:.0f} s; {tail(log)}") from None
-        finally:
-            if migration.poll() is None:
-                migration.kill()
-                migration.wait()
-    if code != 0:
-        raise StackError(f"`airflow db migrate` ended with code {code}; {tail(log)}")
+        except subprocess.CalledProcessError as error:
+            raise StackError(f"`airflow db migrate` ended with code {error.returncode}; {tail(log)}") from None
     _check_alive(children, paths)
 
 
@@ -392,7 +386,8 @@ def _progress(part: str, started: float) -> None:
 
 def _print_where(stack: Stack, root: Path) -> None:
     print(f"Airflow  {stack.airflow_url}   user {ADMIN}, password in {airflow_env.passwords_file(root)}")
-    print(f"MLflow   {stack.mlflow_url}")
+    login = mlflow_server.login_file(Path(stack.mlflow_store)) if stack.mlflow_store else None
+    print(f"MLflow   {stack.mlflow_url}{f'   user {ADMIN}, password in {login}' if login else ''}")
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -44,7 +44,8 @@ def running(folder: Path, *, nodes: int = 1, heap: str = "512m") -> Iterator[Clu
     """A cluster on free ports with its data in `folder`, ready; stopped at the end."""
     local = script()
     ports = local.free_ports(2 * nodes)
-    cluster = local.Cluster.of(folder, list(zip(ports[::2], ports[1::2], strict=True)), heap=heap, jvm=QUICK)
+    pairs = list(zip(ports[::2], ports[1::2], strict=True))
+    cluster = local.Cluster.of(folder, pairs, heap=heap, jvm=QUICK, ends_with="starter")
     try:
         cluster.start()
     except local.ElasticsearchError as problem:

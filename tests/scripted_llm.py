@@ -49,13 +49,16 @@ class Reply:
     drip: float = 0.0
 
 
-def completion(text: str | None, *, finish_reason: str = "stop", tokens: tuple[int, int] | None = (20, 5)) -> Reply:
-    """A well-formed answer. tokens: of prompt and answer; None: the server does not say."""
+def completion(
+    text: Any, *, finish_reason: str = "stop", tokens: tuple[int, int] | None = (20, 5), **message: Any
+) -> Reply:
+    """A well-formed answer. text: its content, None or a list of parts as well. tokens: of prompt and answer; None: the
+    server does not say. message: further fields of it, such as reasoning_content."""
     document: dict[str, Any] = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "choices": [
-            {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}},
+            {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text, **message}},
         ],
     }
     if tokens:

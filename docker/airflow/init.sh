@@ -14,6 +14,8 @@ for pool in "gpu:Work that needs the GPU: one at a time" "registry:Writers of th
   fi
 done
 
-# Says so and succeeds when the user exists; the password is then left as it is.
-airflow users create --role Admin --username "$AIRFLOW_ADMIN_USER" --password "$AIRFLOW_ADMIN_PASSWORD" \
-  --email "$AIRFLOW_ADMIN_EMAIL" --firstname rerankops --lastname administrator
+# Says so and succeeds when the user exists; the password is then left as it is. Airflow asks for it twice and, without a
+# terminal, reads it from its input: what stands among the arguments of a process, everybody may list. printf is bash's own.
+printf '%s\n' "$AIRFLOW_ADMIN_PASSWORD" "$AIRFLOW_ADMIN_PASSWORD" |
+  airflow users create --role Admin --username "$AIRFLOW_ADMIN_USER" \
+    --email "$AIRFLOW_ADMIN_EMAIL" --firstname rerankops --lastname administrator

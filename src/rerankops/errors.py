@@ -29,6 +29,10 @@ class ArtefactDamaged(RerankopsError):
     """The stored bytes of an artefact are not those its manifest promised."""
 
 
+class FormatTooNew(RerankopsError):
+    """Something was stored by a later version of rerankops, in a format that this one does not know."""
+
+
 class DiskFull(RerankopsError):
     """There is no room left where an artefact is to be written."""
 

@@ -143,6 +143,22 @@ QueryEvent = Record(
     key=("event_id",),
 )
 
+SetAside = Record(
+    "set_aside",
+    1,
+    pa.schema(
+        [
+            field("file", pa.string(), "or server's table; a name that is no UTF-8 is spelled out"),
+            field("line", pa.int64(), "of its text, from 1", null=True),
+            field("row", pa.int64(), "as a spreadsheet numbers it", null=True),
+            field("place", pa.string(), "all of that in words"),
+            field("kind", pa.string(), "the sort of reason"),
+            field("reason", pa.string(), "what is wrong and what to do"),
+            field("content", pa.string(), "the row, cut if long, personal data replaced by placeholders"),
+        ]
+    ),
+)
+
 Query = Record(
     "queries",
     1,
@@ -425,6 +441,7 @@ ImportedLabel = Record(
             field("passage_id", pa.string(), "of the passages imported with it"),
             field("grade", pa.int8(), "0..3"),
             field("confidence", pa.float64(), "0..1"),
+            field("mined", pa.bool_(), "a set calls it negative, nobody graded it", null=True),
         ]
     ),
 )

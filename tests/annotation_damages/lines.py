@@ -25,7 +25,6 @@ CASES: list[Case] = [
             (1.5, "'1.5', which is no whole number"),
             ("good", "'good', which is no whole number"),
             ("三", "'三', which is no whole number"),
-            ("３", "which is no whole number"),
             (True, "'true', which is no whole number"),
             (10**300, "which is no whole number"),
             (float("nan"), "'NaN', which is no whole number"),
@@ -53,8 +52,8 @@ CASES: list[Case] = [
         Case(f"the time {value!r}", PART, line(5, annotated_at=value), says=("line 5 ", words), aside=1)
         for value, words in (
             ("gestern", "'gestern', which is no time; write times in ISO 8601"),
-            (1767225600, "'1767225600', which is no time"),
-            ("2026-04-21", "which is no time"),
+            ("03/04/2026 10:00", "which is no time; write times in ISO 8601"),
+            (17672256, "'17672256', which is no time"),
             ("2026-13-01T00:00:00Z", "which is no time"),
             ("2026-04-21T25:61:00Z", "which is no time"),
             ("99999-01-01T00:00:00Z", "which is no time"),
@@ -77,12 +76,11 @@ CASES: list[Case] = [
         says=("in the future", "correct the clock or the export"),
     ),
     Case(
-        "numbers for times",
+        "day or month first",
         QUARANTINE,
-        every(put(annotated_at=1_776_000_000_000)),
-        says=("which is no time", "ISO 8601"),
+        every(put(annotated_at="03/04/2026 10:00")),
+        says=("which is no time", "reading.date_order"),
     ),
-    Case("day before month", QUARANTINE, every(put(annotated_at="21/04/2026 10:00")), says=("which is no time",)),
     Case("a clock that is a week ahead", QUARANTINE, every(moved(timedelta(days=14))), says=("in the future",)),
     Case("graded before it was sent", QUARANTINE, every(moved(_PAST)), sent=SENT, says=("before the batch was made",)),
     Case(

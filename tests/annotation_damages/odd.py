@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from annotation_damages.delivery import ACCEPT, BATCH, SENT, Case
 from annotation_damages.edits import (
@@ -43,6 +43,18 @@ CASES: list[Case] = [
         ACCEPT,
         every(lambda r: {**r, "annotated_at": r["annotated_at"].replace("+00:00", "+08:00")}),
     ),
+    Case("full-width digits for grades", ACCEPT, every(graded(lambda g: "０１２３"[g]))),
+    Case(
+        "times as Excel writes them",
+        ACCEPT,
+        every(lambda r: {**r, "annotated_at": f"{datetime.fromisoformat(r['annotated_at']):%Y/%-m/%-d %-H:%M}"}),
+    ),
+    Case(
+        "milliseconds since 1970",
+        ACCEPT,
+        every(lambda r: {**r, "annotated_at": int(datetime.fromisoformat(r["annotated_at"]).timestamp() * 1000)}),
+    ),
+    Case("dates alone", ACCEPT, then(without("lead_seconds"), every(put(annotated_at="2026-04-21")))),
     Case(
         "times that end in Z", ACCEPT, every(lambda r: {**r, "annotated_at": r["annotated_at"].replace("+00:00", "Z")})
     ),

@@ -17,7 +17,7 @@ import pytest
 
 from rerankops import errors
 
-SHARED = {"dag_defaults", "promotion_tasks"}
+SHARED = {"dag_defaults", "later_judgments", "promotion_tasks"}
 """Modules in dags/ that hold no DAG."""
 MAX_LINES = 150
 HEAVY = [
@@ -119,7 +119,7 @@ SHAPES = {
         cron="0 4 1 * *",
         waits_for={JUDGMENTS},
         edges={
-            "plan_retraining": {"check_judgments"},
+            "plan_retraining": {"check_judgments", "retrain_for_later_judgments"},
             "check_judgments": {
                 "retrieve_judged",
                 "build_training_groups",
@@ -141,15 +141,19 @@ SHAPES = {
             "register": {"who_decides", "approve"},
             "who_decides": {"approve", "promote"},
             "approve": {"promote", "reject"},
-            "promote": set(),
-            "reject": set(),
+            "promote": {"retrain_for_later_judgments"},
+            "reject": {"retrain_for_later_judgments"},
+            "retrain_for_later_judgments": set(),
         },
         updates={"promote": CHAMPION},
         gpu={"build_training_groups", "train_cross_encoder", "fit_rankers", "rank_gold_candidates"},
         registry={"register", "promote", "reject"},
         branches={"who_decides", "approve"},
         asks_a_person={"approve"},
-        runs_when={"promote": "none_failed_min_one_success"},
+        runs_when={
+            "promote": "none_failed_min_one_success",
+            "retrain_for_later_judgments": "all_done_setup_success",
+        },
         instead_of_an_update={"reject"},
         ends_within=timedelta(hours=12, days=7),
     ),
@@ -254,8 +258,9 @@ def test_only_the_named_tasks_update_an_asset(find_dag: Find, dag_id: str) -> No
 
 @each_dag
 def test_the_asset_is_updated_by_the_last_task_alone(find_dag: Find, dag_id: str) -> None:
-    shape = SHAPES[dag_id]
-    last = {task.task_id for task in find_dag(dag_id).leaves}
+    shape, dag = SHAPES[dag_id], find_dag(dag_id)
+    after = {task.task_id for task in dag.tasks if task.is_teardown}  # has no part in the state of a run
+    last = {task.task_id for task in dag.tasks if task.task_id not in after and task.downstream_task_ids <= after}
     assert last == set(shape.updates) | shape.instead_of_an_update
 
 

@@ -344,9 +344,7 @@ def test_a_source_that_is_not_there_is_refused_by_setting_and_place(
         ("corpus", lines(CORPUS)[:-20], "corpus.jsonl:2: not valid JSON"),
         ("corpus", "", "corpus.jsonl holds no passages"),
         ("gold", lines([{"question_id": "g1", "text": "胎压"}]), "gold.jsonl:1: a gold question needs"),
-        ("gold", "[]\n", "gold.jsonl:1: expected an object, found list"),
-        ("log", lines([*LOG, {"event_id": "e3", "text": "?"}]), "log.jsonl:3: issued_at is missing"),
-        ("log", lines([LOG[0] | {"issued_at": "yesterday"}]), "log.jsonl:1: issued_at is 'yesterday'"),
+        ("gold", "[]\n", "gold.jsonl holds no questions"),
     ],
 )
 def test_a_source_of_the_wrong_shape_is_refused_by_file_and_line(
@@ -354,8 +352,24 @@ def test_a_source_of_the_wrong_shape_is_refused_by_file_and_line(
 ) -> None:
     published.place.write(f"sources/{source}.jsonl", content)
     before = published.place.files()
-    refused(run("collect" if source == "log" else "refresh"), words)
+    refused(run("refresh"), words)
     assert published.place.files() == before
+
+
+def test_a_bad_row_of_the_log_is_set_aside_and_said(published: Published, run: Callable[..., Finished]) -> None:
+    published.place.write("sources/log.jsonl", lines([*LOG, {"event_id": "e3", "text": "?"}]))
+    done = run("collect")
+    assert done.code == 0, done
+    assert "query_log: 1 set aside; rerankops set-aside query_log says why" in done.out
+    assert "log.jsonl:3: issued_at is missing" in run("set-aside", "query_log").out
+
+
+def test_a_log_of_bad_rows_alone_is_refused_with_an_example_and_keeps_them(
+    published: Published, run: Callable[..., Finished]
+) -> None:
+    published.place.write("sources/log.jsonl", lines([LOG[0] | {"issued_at": "yesterday"}]))
+    refused(run("collect"), "log.jsonl:1: issued_at is 'yesterday'")
+    assert "log.jsonl:1" in run("set-aside", "query_log").out
 
 
 @pytest.mark.parametrize("option", ["--since", "--until"])
@@ -595,15 +609,22 @@ def test_a_demo_of_too_many_rounds_is_refused_before_anything_is_made(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("ours"), FileNotFoundError(errno.ENOENT, "gone", "x"), KeyError("k")])
-def test_a_defect_of_ours_keeps_its_traceback(
+def test_a_defect_of_ours_is_one_line_and_its_trace_is_kept_for_its_owner(
     place: Place, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Finished], error: Exception
 ) -> None:
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise error
 
+    monkeypatch.setenv("XDG_STATE_HOME", str(place.folder / "state"))
     monkeypatch.setattr("rerankops.pipeline.flows.refresh", fail)
-    with pytest.raises(type(error)):
-        run("refresh")
+    done = run("refresh")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "a defect of rerankops" in done.err
+    (trace,) = (place.folder / "state/rerankops/traces").iterdir()
+    assert str(trace) in done.err
+    assert "Traceback" in trace.read_text()
+    assert trace.stat().st_mode & 0o077 == 0
+    assert trace.parent.stat().st_mode & 0o077 == 0
 
 
 def real(place: Place, *arguments: str, module: bool = False) -> Finished:

@@ -15,7 +15,7 @@ from scripted_llm import Asked, Reply, ScriptedLlm, completion, error, scripted_
 
 from rerankops import config
 from rerankops.errors import ServerRefused, ServerUnavailable, SettingsError
-from rerankops.llm import API_KEY, Answer, Budget, Client, Message, NoAnswer, Prompt, estimated_tokens
+from rerankops.llm import API_KEY, Answer, Budget, Client, Form, Message, NoAnswer, Prompt, estimated_tokens
 
 __all__ = ["scripted_llm"]
 
@@ -172,6 +172,14 @@ NO_ANSWERS = {
     "an error with status 200": (Reply(b'{"error": {"message": "boom"}}'), "malformed", "boom"),
     "no message": (Reply(b'{"choices": [{"text": "3"}]}'), "malformed", "without choices"),
     "a number for content": (Reply(b'{"choices": [{"message": {"content": 3}}]}'), "malformed", "no text"),
+    "a picture for content": (completion([{"type": "image_url", "image_url": {"url": "x"}}]), "malformed", "no text"),
+    "a part of no known type": (completion([{"type": ["text"], "text": "3"}]), "malformed", "no text"),
+    "JSON that nests without end": (Reply(b'{"choices": ' + b"[" * 100_000), "malformed", "inside one another"),
+    "a choice with an error": (
+        Reply(b'{"choices": [{"error": {"message": "boom"}, "message": {"content": "3"}}]}'),
+        "malformed",
+        "boom",
+    ),
 }
 
 
@@ -195,6 +203,127 @@ def test_an_answer_that_was_cut_or_is_empty_says_so(
     scripted_llm.script = lambda asked: completion(text, finish_reason=finish_reason)
     with connect() as client:
         assert client.ask([prompt()]) == [Answer(text or "", finish_reason, 25)]
+
+
+SAID = {
+    "parts": (completion([{"type": "text", "text": "2"}, {"type": "output_text", "text": "1"}]), "21", "stop", ""),
+    "thinking among the parts": (
+        completion([{"type": "thinking", "thinking": []}, {"type": "text", "text": "2"}]),
+        "2",
+        "stop",
+        '{"type": "thinking", "thinking": []}',
+    ),
+    "thinking apart": (completion("2", reasoning_content="one or two?"), "2", "stop", "one or two?"),
+    "thinking alone": (completion(None, reasoning="two?"), "", "stop", "two?"),
+    "a refusal": (completion(None, refusal="No."), "No.", "refusal", ""),
+    "a refusal among the parts": (completion([{"type": "refusal", "refusal": "No."}]), "No.", "refusal", ""),
+    "a tool": (completion("2", finish_reason="tool_calls", tool_calls=[1]), "[1]", "tool_calls", ""),
+    "a tool although it stopped": (completion(None, function_call={"name": "f"}), '{"name": "f"}', "tool_calls", ""),
+    "JSON called text": (Reply(completion("2").content, headers={"Content-Type": "text/plain"}), "2", "stop", ""),
+}
+
+
+@pytest.mark.parametrize(("reply", "text", "finish_reason", "reasoning"), SAID.values(), ids=SAID)
+def test_what_a_message_holds_is_kept_apart_by_what_it_is(
+    scripted_llm: ScriptedLlm, connect: Connect, reply: Reply, text: str, finish_reason: str, reasoning: str
+) -> None:
+    scripted_llm.script = lambda asked: reply
+    with connect() as client:
+        assert client.ask([prompt()]) == [Answer(text, finish_reason, 25, reasoning=reasoning)]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(b'{"error": {"message": "loading", "code": 503}}'),
+        Reply(b'{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}'),
+        completion("2", finish_reason="insufficient_system_resource"),
+    ],
+    ids=["a status", "a code", "a reply that the server broke off"],
+)
+def test_an_error_with_status_200_that_may_pass_is_tried_again(
+    scripted_llm: ScriptedLlm, connect: Connect, reply: Reply
+) -> None:
+    scripted_llm.script = lambda asked: reply if asked.number < 2 else completion("2")
+    with connect() as client:
+        assert client.ask([prompt()]) == [Answer("2", "stop", 25)]
+
+
+def test_what_came_back_instead_of_an_answer_is_kept_to_be_shown(scripted_llm: ScriptedLlm, connect: Connect) -> None:
+    scripted_llm.script = lambda asked: Reply(b'{"base_resp": {"status_msg": "balance"}}' + b" " * 5000)
+    with connect() as client:
+        [answer] = client.ask([prompt()])
+    assert isinstance(answer, NoAnswer)
+    assert answer.reply.startswith('{"base_resp": {"status_msg": "balance"}}')
+    assert answer.reply.endswith(" more characters)")
+
+
+# -- the form of an answer --------------------------------------------------------------------------------------------
+
+FORM = Form("number", {"type": "object"})
+
+
+def forms(server: ScriptedLlm) -> list[bool]:
+    return ["response_format" in asked.body for asked in server.requests]
+
+
+def test_the_form_of_an_answer_is_asked_for_unless_settings_say_otherwise(
+    scripted_llm: ScriptedLlm, connect: Connect
+) -> None:
+    with connect() as client:
+        client.ask([prompt(form=FORM), prompt()])
+    with connect(structured_output="never") as client, connect(extra={"response_format": None}) as other:
+        client.ask([prompt(form=FORM)])
+        other.ask([prompt(form=FORM)])
+    assert sorted(forms(scripted_llm)) == [False, False, False, True]
+    [formed] = [asked.body for asked in scripted_llm.requests if "response_format" in asked.body]
+    assert formed["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "number", "strict": True, "schema": {"type": "object"}},
+    }
+
+
+@pytest.mark.parametrize("status", [400, 422, 501])
+def test_a_server_that_refuses_forms_is_asked_without_from_then_on(
+    scripted_llm: ScriptedLlm, connect: Connect, status: int
+) -> None:
+    scripted_llm.script = lambda asked: error(status) if "response_format" in asked.body else completion("2")
+    cache = Remembered()
+    with connect(cache=cache, concurrency=1) as client:
+        answers = client.ask([prompt(f"{number}", form=FORM) for number in range(3)])
+        again = client.ask([prompt(f"{number}", form=FORM) for number in range(3)])
+    assert answers == [Answer("2", "stop", 25)] * 3
+    assert again == [Answer("2", "stop", 25, cached=True)] * 3
+    assert forms(scripted_llm) == [True, False, False, False]
+
+
+def test_a_server_that_holds_thinking_to_the_form_is_asked_without_it(
+    scripted_llm: ScriptedLlm, connect: Connect
+) -> None:
+    hidden = completion(None, reasoning_content='{"number": 2}')
+    scripted_llm.script = lambda asked: hidden if "response_format" in asked.body else completion("2")
+    with connect(concurrency=1) as client:
+        assert client.ask([prompt("a", form=FORM), prompt("b", form=FORM)]) == [Answer("2", "stop", 25)] * 2
+    assert forms(scripted_llm) == [True, False, False]
+
+
+def test_a_prompt_that_is_refused_in_any_form_does_not_end_forms_for_the_others(
+    scripted_llm: ScriptedLlm, connect: Connect
+) -> None:
+    scripted_llm.script = lambda asked: error(400, "too long") if "long" in asked.user else completion("2")
+    with connect(concurrency=1) as client:
+        bad, good = client.ask([prompt("long", form=FORM), prompt("short", form=FORM)])
+    assert (bad, good) == (NoAnswer("refused", bad.words), Answer("2", "stop", 25))  # type: ignore[union-attr]
+    assert forms(scripted_llm) == [True, False, True]
+
+
+def test_a_server_that_breaks_on_one_form_is_asked_without_it_for_that_prompt_alone(
+    scripted_llm: ScriptedLlm, connect: Connect
+) -> None:
+    scripted_llm.script = lambda asked: error(500) if asked.number == 0 else completion("2")
+    with connect(concurrency=1) as client:
+        client.ask([prompt("first", form=FORM), prompt("second", form=FORM)])
+    assert forms(scripted_llm) == [True, False, True]
 
 
 REFUSALS = {

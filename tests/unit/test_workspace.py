@@ -55,7 +55,11 @@ def local(tmp_path: Path) -> Workspace:
 
 
 def stored(workspace: Workspace, address: Address, name: str) -> UPath:
-    return workspace.root / "objects" / address / name
+    """Where a file lies: an object store keeps those of an artefact in a folder of their own, beside the manifest."""
+    folder = workspace.root / "objects" / address
+    if name == "manifest.json" or not workspace.exists(address):
+        return folder / name
+    return folder / workspace.manifest(address).place / name
 
 
 def objects(workspace: Workspace) -> list[Path]:
@@ -95,6 +99,12 @@ def test_the_same_inputs_and_settings_are_one_address_and_one_write(workspace: W
     assert first == second
     assert workspace.manifest(first).created_at == created
     assert workspace.read(first, Passage)["text"].to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize("settings", [{"k": 1}, [{"k": 1}, "CN", None], "CN", 3])
+def test_settings_are_whatever_json_holds(workspace: Workspace, settings: object) -> None:
+    address = workspace.publish_document("notes", {}, step="note", inputs=["x/1"], settings=settings)
+    assert workspace.manifest(address).settings == settings
 
 
 def test_data_from_outside_are_addressed_by_their_rows(workspace: Workspace) -> None:
@@ -602,13 +612,50 @@ def test_scratch_of_killed_processes_is_swept_after_a_week(local: Workspace) -> 
     assert [folder.name for folder in scratch.iterdir()] == ["124-young"]
 
 
-def test_a_folder_is_read_through_before_it_is_used_when_asked(local: Workspace) -> None:
+def test_a_folder_is_compared_before_it_is_used(workspace: Workspace) -> None:
     def build(folder: Path) -> None:
         (folder / "weights").write_bytes(b"as trained")
 
-    address = local.publish_folder("rankers", build, step="fit", settings={})
-    (Path(local.root.path) / "objects" / address / "weights").write_bytes(b"as spoiled")
-    with local.local_folder(address):
+    address = workspace.publish_folder("rankers", build, step="fit", settings={})
+    with workspace.local_folder(address) as folder:
+        assert (folder / "weights").read_bytes() == b"as trained"
+    stored(workspace, address, "weights").write_bytes(b"as spoiled")
+    with (
+        pytest.raises(ArtefactDamaged, match=r"weights is damaged: it is not what fit stored; delete its folder"),
+        workspace.local_folder(address),
+    ):
         pass
-    with pytest.raises(ArtefactDamaged, match="weights is damaged"), local.local_folder(address, verified=True):
-        pass
+
+
+def test_scratch_is_its_owners_alone_and_what_is_published_is_as_open_as_its_neighbours(local: Workspace) -> None:
+    modes = []
+
+    def build(folder: Path) -> None:
+        modes.append(folder.stat().st_mode & 0o777)
+        (folder / "file").write_text("x")
+
+    address = local.publish_folder("things", build, step="build")
+    published = Path(local.root.path) / "objects" / address
+    assert modes == [0o700]
+    assert published.stat().st_mode == published.parent.stat().st_mode
+
+
+def test_scratch_of_an_object_store_is_private_and_swept_by_its_own_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    remote = Workspace(f"memory://scratch-{tmp_path.name}")
+    left, other = tmp_path / "rerankops-scratch-1-old", tmp_path / "somebody-elses"
+    then = time.time() - 8 * 24 * 3600
+    for folder in (left, other):
+        folder.mkdir()
+        os.utime(folder, (then, then))
+    modes = []
+
+    def build(folder: Path) -> None:
+        modes.append(folder.stat().st_mode & 0o777)
+        (folder / "file").write_text("x")
+
+    remote.publish_folder("things", build, step="build")
+    assert modes == [0o700]
+    assert [path.name for path in tmp_path.iterdir()] == ["somebody-elses"]

@@ -181,7 +181,8 @@ def _lenient_rows(
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            unreadable.append(Unreadable(number, f"no JSON ({shortly(str(error))}): {_excerpt(line)}"))
+            why = "nested too deep" if isinstance(error, RecursionError) else shortly(str(error))
+            unreadable.append(Unreadable(number, f"no JSON ({why}): {_excerpt(line)}"))
             continue
         if not isinstance(row, dict):
             unreadable.append(Unreadable(number, f"JSON, but no object: {_excerpt(line)}"))

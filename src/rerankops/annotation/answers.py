@@ -56,19 +56,26 @@ def tally(row: Ints, column: Ints, rows: int, columns: int) -> Ints:
 
 
 def gather(
-    annotations: pa.Table, tasks: pa.Table, *, adjudicators: Collection[str] = (), n_grades: int = len(GRADES)
+    annotations: pa.Table,
+    tasks: pa.Table,
+    *,
+    adjudicators: Collection[str] = (),
+    n_grades: int = len(GRADES),
+    delivered: NDArray[np.int64] | None = None,
 ) -> Answers:
     """The answers of all deliveries together; of an annotator who graded a pair twice, the newer one.
 
     annotations: records.Annotation, validated, of one or several deliveries; keys may repeat between deliveries.
     tasks: records.AnnotationTask of every batch they belong to. adjudicators: whose answers in an adjudication batch
-    settle a pair; empty: everyone's. The same rows in any order give the same answers.
+    settle a pair; empty: everyone's. delivered: a number a row that grows with the moment of its delivery; of two
+    answers with the same time the one that was delivered later is taken for its correction. The same rows in any order
+    give the same answers.
     Raises InputError when a task is unknown or a grade outside 0..n_grades-1.
     """
     asked, items = _items(tasks)
-    given = pl.DataFrame(pl.from_arrow(annotations.select(["task_id", "annotator_id", "grade", "annotated_at"]))).join(
-        asked, on="task_id", how="left", maintain_order="left"
-    )
+    given = pl.DataFrame(pl.from_arrow(annotations.select(["task_id", "annotator_id", "grade", "annotated_at"])))
+    order = np.zeros(given.height, dtype=np.int64) if delivered is None else delivered
+    given = given.with_columns(delivered=order).join(asked, on="task_id", how="left", maintain_order="left")
     _refuse(given, n_grades)
     names = given["annotator_id"].unique().sort()
     settles = pl.col("adjudication") & (pl.col("annotator_id").is_in(list(adjudicators)) if adjudicators else True)
@@ -77,6 +84,7 @@ def gather(
         annotator=pl.col("annotator_id").cast(pl.Enum(names)).to_physical().cast(pl.Int64),
         grade=pl.col("grade").cast(pl.Int64),
         at=pl.col("annotated_at").to_physical(),
+        delivered="delivered",
         settles=settles,
     )
     experts = _newest(coded.filter("settles"), len(names))
@@ -130,9 +138,10 @@ def _refuse(given: pl.DataFrame, n_grades: int) -> None:
 
 
 def _newest(coded: pl.DataFrame, annotators: int) -> pl.DataFrame:
-    """Sorted by item and annotator, the newest answer of each; at the same moment, the higher grade."""
+    """Sorted by item and annotator, the newest answer of each; at the same moment, the one delivered last, then the
+    higher grade."""
     key = coded["item"].to_numpy() * annotators + coded["annotator"].to_numpy()
-    order = np.lexsort((coded["grade"].to_numpy(), coded["at"].to_numpy(), key))
+    order = np.lexsort((coded["grade"].to_numpy(), coded["delivered"].to_numpy(), coded["at"].to_numpy(), key))
     last = np.append(np.diff(key[order]) > 0, True)[: order.size]
     newest: pl.DataFrame = coded[order[last]]
     return newest

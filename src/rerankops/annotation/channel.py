@@ -12,7 +12,6 @@ import polars as pl
 import pyarrow as pa
 from upath import UPath
 
-from rerankops.annotation import _csv
 from rerankops.annotation.deliveries import (
     BATCH_ID,
     FIELDS,
@@ -22,8 +21,11 @@ from rerankops.annotation.deliveries import (
     Unreadable,
     read,
 )
+from rerankops.config import ReadingSettings
 from rerankops.errors import InputError
+from rerankops.reading import Listing, Place, Unusable, is_data, listed, shown
 from rerankops.records import AnnotationTask
+from rerankops.spreadsheets import as_csv, as_workbook
 
 __all__ = [
     "FIELDS",
@@ -41,7 +43,8 @@ __all__ = [
 SENT = tuple(column for column in AnnotationTask.columns if column not in {"control_grade", "chosen_for"})
 """What people are sent. Whether a task is a control, or why it was chosen, never leaves the system."""
 _TO_FILL = tuple(name for name in FIELDS if name not in SENT)
-"""Columns that a CSV file has for people to fill in."""
+"""Columns that a spreadsheet has for people to fill in."""
+OutboxFormat = Literal["jsonl", "csv", "xlsx"]
 
 Previous = Callable[[str], bytes | None]
 """The content of the last delivery of a stream that was stored; None when there was none."""
@@ -59,28 +62,37 @@ class Channel(Protocol):
         """Everything that has come back and is not the last stored of its stream, in a stable order."""
         ...
 
+    def left_out(self) -> tuple[Unusable, ...]:
+        """What lies where annotations come back and is not read, each with why not."""
+        ...
+
 
 @dataclass(frozen=True)
 class FileChannel:
-    """Batches as files in `outbox`, annotations as files in `inbox`: JSON lines or CSV.
+    """Batches as files in `outbox`, annotations as files in `inbox`.
 
-    Each is a folder or an fsspec URI. A returned file holds one whole batch, all its annotators together; both formats
-    are read, whatever `outbox_format` is. Names that start with a dot or do not end in .jsonl or .csv are ignored:
-    write under such a name, then rename.
+    Each is a folder or an fsspec URI. A returned file holds one whole batch, all its annotators together, as any table
+    that rerankops.reading takes, whatever `outbox_format` is, or as Label Studio's JSON export. What is not read is
+    listed (`left_out`); write under a name that begins with a dot or ends in .tmp or .part, then rename. server: the
+    name of the Label Studio server whose exports come back (label_studio.name).
     """
 
     outbox: str | os.PathLike[str]
     inbox: str | os.PathLike[str]
-    outbox_format: Literal["jsonl", "csv"] = "jsonl"
+    outbox_format: OutboxFormat = "jsonl"
+    reading: ReadingSettings | None = None
+    server: str = "label-studio"
 
     def send(self, batch_id: str, tasks: pa.Table) -> str:
-        """Writes `<outbox>/<batch_id>.jsonl` (or .csv), at once or not at all."""
+        """Writes `<outbox>/<batch_id>.jsonl` (or .csv, .xlsx), at once or not at all."""
         check_batch_id(batch_id)
         table = pl.DataFrame(pl.from_arrow(tasks.select(SENT)))
-        if self.outbox_format == "csv":
-            content = _csv.write(table.with_columns(pl.lit("").alias(name) for name in _TO_FILL))
-        else:
+        if self.outbox_format == "jsonl":
             content = table.write_ndjson().encode()
+        else:
+            written = as_csv if self.outbox_format == "csv" else as_workbook
+            filled = table.with_columns(pl.lit("").alias(name) for name in _TO_FILL)
+            content = written(filled.columns, filled.iter_rows(named=True))
         folder = UPath(self.outbox)
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{batch_id}.{self.outbox_format}"
@@ -96,22 +108,31 @@ class FileChannel:
         return str(target)
 
     def pull(self, previous: Previous) -> Iterator[Delivery]:
-        """Each `<inbox>/*.jsonl` and `*.csv` in the order of their names. A missing inbox holds nothing.
+        """Each file of the inbox that promises a table, in the order of their names. A missing inbox holds nothing.
 
         Raises InputError naming a file that cannot be opened.
         """
-        folder = UPath(self.inbox)
-        if not folder.is_dir():
-            return
-        suffixes = {".jsonl", ".csv"}
-        for name in sorted(
-            path.name for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()
-        ):
-            if name.startswith("."):
-                continue
-            delivery = read(_bytes(folder / name), source=name)
+        for file in self._listing().files:
+            delivery = read(_bytes(file), source=shown(file.name), settings=self.reading, server=self.server)
             if previous(delivery.stream) is None:
                 yield delivery
+
+    def left_out(self) -> tuple[Unusable, ...]:
+        """The rest of the inbox."""
+        return self._listing().left_out
+
+    def _listing(self) -> Listing:
+        folder = UPath(self.inbox)
+        if not folder.is_dir():
+            return Listing((), ())
+        found = listed(folder)
+        others = [file for file in found.files if not is_data(file.name)]
+        why_not = "its name ends like no table's; .jsonl, .json, .csv, .tsv, .txt, .xlsx and .parquet are read"
+        more = (Unusable(Place(shown(file)), "left out", why_not) for file in others)
+        return Listing(
+            tuple(file for file in found.files if file not in others),
+            tuple(sorted([*found.left_out, *more], key=lambda one: one.place.file)),
+        )
 
 
 def check_batch_id(batch_id: str) -> None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from upath import UPath
 
 from rerankops.annotation.channel import Delivery
 from rerankops.annotation.expectations import Finding, Validation
+from rerankops.plain import in_markdown
 
 READABLE, RECORD = "reasons.md", "reasons.json"
 
 
 def raw_name(source: str) -> str:
     """The name under which the bytes of a delivery are kept: its ending says how to read them."""
-    return "raw.csv" if source.lower().endswith(".csv") else "raw.jsonl"
+    ending = PurePosixPath(source.lower()).suffix
+    return f"raw{ending}" if re.fullmatch(r"\.[a-z]{1,8}", ending) else "raw.jsonl"
 
 
 def dossier(delivery: Delivery, validation: Validation, *, when: datetime) -> dict[str, Any]:
@@ -57,9 +61,10 @@ def readable(delivery: Delivery, validation: Validation, *, when: datetime) -> s
     warnings = [finding for finding in validation.findings if finding.words not in validation.reasons]
     critical = [finding for finding in validation.findings if finding.words in validation.reasons]
     lines = [
-        f"# Quarantined: {_plain(delivery.source)}",
+        f"# Quarantined: {in_markdown(delivery.source)}",
         "",
-        f"Batch {_plain(delivery.batch_id)}, {when.astimezone(UTC):%Y-%m-%d %H:%M} UTC, SHA-256 `{delivery.sha256}`.",
+        f"Batch {in_markdown(delivery.batch_id)}, {when.astimezone(UTC):%Y-%m-%d %H:%M} UTC, "
+        f"SHA-256 `{delivery.sha256}`.",
         f"Nothing of it entered the judgments. The file as it came is `{raw_name(delivery.source)}`; correct it and "
         "deliver it again, or decide with `rerankops quarantine release` (its usable rows) or `reject`.",
         *_section("Reasons", critical),
@@ -79,10 +84,8 @@ def _section(title: str, findings: Sequence[Finding]) -> list[str]:
         "",
         f"## {title}",
         "",
-        *(f"- {_plain(finding.words)} (`{finding.expectation}`, observed {finding.observed})" for finding in findings),
+        *(
+            f"- {in_markdown(finding.words)} (`{finding.expectation}`, observed {in_markdown(str(finding.observed))})"
+            for finding in findings
+        ),
     ]
-
-
-def _plain(text: str) -> str:
-    """Text that came from outside, harmless wherever Markdown is rendered."""
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'")

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from rerankops.annotation.guidelines import GUIDELINES, GUIDELINES_VERSION, Language
 from rerankops.config import TeacherSettings
-from rerankops.llm import Answer, Message, NoAnswer, Prompt
+from rerankops.llm import Answer, Form, Message, NoAnswer, Prompt
+from rerankops.llm.fencing import plain
+from rerankops.llm.final import final, unfenced, unreadable
 from rerankops.records import GRADES, Judgment, Record, field
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 """Raised when the prompt or the reading of answers changes; the guidelines have a version of their own."""
 SURE_ANNOTATORS = 2
 """People that a judgment must rest on to count as known: of one alone, the confidence says nothing."""
@@ -139,8 +141,8 @@ def prompt(query: str, passages: Sequence[tuple[str, str]], settings: TeacherSet
     """The question about passages (title, text) of one query. The same arguments give the same prompt."""
     language: Language = settings.language if settings.language != "auto" else ("zh" if _HAN.search(query) else "en")
     fencing, single, several = _ANSWER[language]
-    texts = [(_plain(title), _cut(_plain(text), settings.max_passage_characters)) for title, text in passages]
-    query = _plain(query)
+    texts = [(plain(title), _cut(plain(text), settings.max_passage_characters)) for title, text in passages]
+    query = plain(query)
     # The code depends on every text here, so no text can be written that holds its own.
     code = hashlib.sha256(json.dumps([query, texts], ensure_ascii=False).encode("utf-8", "replace")).hexdigest()[:12]
     parts = [f"<query-{code}>\n{query}\n</query-{code}>"]
@@ -148,13 +150,7 @@ def prompt(query: str, passages: Sequence[tuple[str, str]], settings: TeacherSet
         parts.append(f'<passage-{code} n="{number}">\n{title}\n{text}\n</passage-{code}>')
     parts.append(single if len(texts) == 1 else several.replace("COUNT", str(len(texts))))
     system = f"{GUIDELINES[language].text()}\n\n{fencing}"
-    return Prompt((Message("system", system), Message("user", "\n\n".join(parts))))
-
-
-def _plain(text: str) -> str:
-    """A text that opens no tag and no control token, such as <|im_end|> or [INST], whatever the chat template."""
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", text).replace("<", "＜").replace(">", "＞")
-    return re.sub(r"\[(?=/?[A-Z_]{3,}\])", "[ ", text)
+    return Prompt((Message("system", system), Message("user", "\n\n".join(parts))), form=_form(len(texts)))
 
 
 def _cut(text: str, most: int) -> str:
@@ -174,11 +170,10 @@ def grades(pairs: pa.Table, asked: Sequence[Sheet], answers: Sequence[Answer | N
     said = [""] * pairs.num_rows
     for sheet, answer in zip(asked, answers, strict=True):
         words = answer.words if isinstance(answer, NoAnswer) else answer.text
-        read, problem = (
-            (None, str(answer.kind)) if isinstance(answer, NoAnswer) else read_answer(answer, len(sheet.rows))
-        )
+        read, problem = read_answer(answer, len(sheet.rows))
         for place, row in enumerate(sheet.rows):
-            given[row], problems[row] = (None, problem) if read is None else (read[place], None)
+            given[row] = None if read is None else read[place]
+            problems[row] = problem.partition(":")[0] or None
             said[row] = " ".join(words.split())[:200]
     kept = [name for name in TeacherGrade.columns if name in TeacherPair.columns]
     table = pairs.select(kept)
@@ -187,34 +182,60 @@ def grades(pairs: pa.Table, asked: Sequence[Sheet], answers: Sequence[Answer | N
     return TeacherGrade.conform(table)
 
 
-def read_answer(answer: Answer, count: int) -> tuple[list[int] | None, str]:
-    """The grades of `count` passages, or None and why: empty, cut, filtered, unreadable.
+def examples(asked: Sequence[Sheet], answers: Sequence[Answer | NoAnswer]) -> dict[str, dict[str, str]]:
+    """The first of each kind of problem: {kind: {"reason": what was wrong and what helps, "reply": what came back}}."""
+    found: dict[str, dict[str, str]] = {}
+    for sheet, answer in zip(asked, answers, strict=True):
+        _, problem = read_answer(answer, len(sheet.rows))
+        kind, _, words = problem.partition(": ")
+        if kind and kind not in found:
+            found[kind] = {"reason": words, "reply": final(answer).reply}
+    return found
 
-    A grade is a JSON object of exactly the asked keys with whole numbers in GRADES, bare or in a code block; for one
-    passage a single digit will do. Nothing is searched for in other text: that is where injected grades would be.
+
+def read_answer(answer: Answer | NoAnswer, count: int) -> tuple[list[int] | None, str]:
+    """The grades of `count` passages and "", or None and "KIND: WORDS".
+
+    A grade is a JSON object of exactly the asked keys with whole numbers in GRADES, bare or in a code block, behind the
+    model's thinking where it writes that down (rerankops.llm.final); for one passage a single digit will do. Nothing is
+    searched for in other text: that is where injected grades would be.
     """
-    if answer.finish_reason == "length":
-        return None, "cut"
-    if answer.finish_reason == "content_filter":
-        return None, "filtered"
-    text = answer.text.strip()
-    if not text:
-        return None, "empty"
-    if count == 1 and re.fullmatch(r"[0-9]", text):
-        return ([int(text)], "") if int(text) in GRADES else (None, "unreadable")
-    if block := re.fullmatch(r"```(?:json)?\s*(\{[^{}`]*\})\s*```", text):
-        text = block[1]
+    said = final(answer)
+    if said.text is None:
+        return None, said.reason
+    values = _values(unfenced(said.text), _keys(count))
+    return (
+        (values, "") if values is not None else (None, unreadable(said, "grade" if count == 1 else f"{count} grades"))
+    )
+
+
+def _keys(count: int) -> list[str]:
+    return ["grade"] if count == 1 else [str(number) for number in range(1, count + 1)]
+
+
+def _form(count: int) -> Form:
+    grade = {"type": "integer", "enum": list(GRADES)}
+    keys = _keys(count)
+    schema = {
+        "type": "object",
+        "properties": dict.fromkeys(keys, grade),
+        "required": keys,
+        "additionalProperties": False,
+    }
+    return Form("grades", schema)
+
+
+def _values(text: str, keys: list[str]) -> list[int] | None:
+    if len(keys) == 1 and re.fullmatch(r"[0-9]", text):
+        return [int(text)] if int(text) in GRADES else None
     try:
         found = json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
-        return None, "unreadable"
-    keys = ["grade"] if count == 1 else [str(number) for number in range(1, count + 1)]
+        return None
     if not isinstance(found, dict) or set(found) != set(keys):
-        return None, "unreadable"
+        return None
     values = [found[key] for key in keys]
-    if not all(type(value) is int and value in GRADES for value in values):
-        return None, "unreadable"
-    return values, ""
+    return values if all(type(value) is int and value in GRADES for value in values) else None
 
 
 def _distinct(items: list[tuple[str, Any]]) -> dict[str, Any]:

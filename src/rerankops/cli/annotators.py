@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rerankops.cli.output import Config, console
 
@@ -32,8 +32,8 @@ def annotators(config: Config = None) -> None:
     for card in adjudication.scorecard_table(here).to_pylist():
         controls = card["control_accuracy"]
         table.add_row(
-            escape(card["annotator_id"]),
-            f"[{_COLOURS[card['verdict']]}]{card['verdict']}[/]",
+            card["annotator_id"],
+            Text(card["verdict"], _COLOURS[card["verdict"]]),
             f"{card['tasks']:,}",
             "–" if controls is None else f"{controls:.0%} of {card['controls']:,}",
             "–" if controls is None else f"{card['control_low']:.0%}–{card['control_high']:.0%}",

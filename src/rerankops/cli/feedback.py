@@ -40,7 +40,7 @@ def feedback(config: Config = None) -> None:
             if address is not None:
                 counts = here.workspace.manifest(address).counts
                 said = ", ".join(f"{key.replace('_', ' ')} {value:,g}" for key, value in counts.items())
-                console.print(f"[bold]{address}[/] {said}", soft_wrap=True)
+                console.print(f"{address} {said}", soft_wrap=True)
 
 
 def _print_propensities(document: dict[str, Any]) -> None:

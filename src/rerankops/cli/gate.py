@@ -44,13 +44,13 @@ def power(
             for metric, gain in gains.items()
         )
         console.print(
-            f"Look {look.number}, at level {look.level:.2g} on {look.questions} questions: a gain of [bold]{told}[/] "
+            f"Look {look.number}, at level {look.level:.2g} on {look.questions} questions: a gain of {told} "
             "is noticed four times in five.",
             soft_wrap=True,
         )
     allowed = here.settings.promotion.max_unnoticed_stratum_loss
     for name, part in found.strata.items():
-        loss = "no loss" if part.loss is None else f"a loss of [bold]{100 * part.loss:.1f} points[/]"
+        loss = "no loss" if part.loss is None else f"a loss of {100 * part.loss:.1f} points"
         told = f"In {name}, {part.questions} questions: {loss} is noticed four times in five"
         if part.loss is None or part.loss > allowed:
             needed = "more than a million" if part.needed is None else f"{part.needed:,}"
@@ -67,7 +67,7 @@ def power(
 def accept(
     stratum: Annotated[str, typer.Argument(help="As the decision names it: a stratum, 'small strata' or refusals.")],
     reason: Annotated[str, typer.Option(help="Why a loss there may go unnoticed; it stands in the decision.")],
-    by: Annotated[str | None, typer.Option(help="Who accepts it; without it the user of this process.")] = None,
+    by: Annotated[str | None, typer.Option(help="Your name; it stands there beside your account's.")] = None,
     config: Config = None,
 ) -> None:
     """Accept by name what the gate cannot tell about with this gold version, decide again about that evaluation, and
@@ -79,7 +79,7 @@ def accept(
     here = context.load(config)
     decision = acceptance.accept(stratum, reason, by, context=here)
     decided = read_decision(here, decision)
-    console.print(f"[bold]{decided.outcome}[/]{f': {decided.system}' if decided.system else ''}")
+    console.print(f"{decided.outcome}{f': {decided.system}' if decided.system else ''}", style="bold")
     for told in decided.reasons:
         console.print(f"  · {told}", soft_wrap=True)
     registered = promotion.register(decision, context=here)

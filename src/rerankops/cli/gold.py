@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from rerankops.cli.output import Config, console, steps
 from rerankops.files import as_json_lines, write_whole
@@ -49,7 +50,7 @@ def forms(
     annotators: Annotated[str | None, typer.Option(help="People, with commas; each question goes to two.")] = None,
     resolver: Annotated[str | None, typer.Option(help="A third person; gets what people disagree on.")] = None,
     to: Annotated[Path, typer.Option(help="Folder for the forms.")] = Path("gold-forms"),
-    form: Annotated[Literal["jsonl", "csv"], typer.Option("--format")] = "csv",
+    form: Annotated[Literal["jsonl", "csv", "xlsx"], typer.Option("--format")] = "csv",
 ) -> None:
     """Write a form for each person: the questions, candidate passages, and room for answers."""
     from rerankops.errors import SettingsError
@@ -235,7 +236,7 @@ def _print_reach(found: Any) -> None:
         short = one.questions < one.minimum
         table.add_row(
             one.stratum,
-            f"[red]{one.questions}[/]" if short else str(one.questions),
+            Text(str(one.questions), "red" if short else ""),
             str(one.minimum),
             "–" if one.noticeable is None else f"{100 * one.noticeable:.1f} points",
             f"{100 * one.difference:.1f} points",

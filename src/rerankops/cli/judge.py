@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from rerankops.cli.output import Config, console, steps
+from rerankops.cli.output import Config, console, print_missing, steps
 
 app = typer.Typer()
 judge = typer.Typer(no_args_is_help=True, help="The judge that tells right answers from wrong ones.")
@@ -25,7 +25,7 @@ def _group() -> None:
 def check(
     sample: Annotated[
         Path,
-        typer.Option(help="Answers that people judged, *.jsonl or *.csv: question, accepted_answers, answer, correct."),
+        typer.Option(help="Answers that people judged, a table: question, accepted_answers, answer, correct."),
     ],
     config: Config = None,
 ) -> None:
@@ -38,7 +38,7 @@ def check(
         tell("judge the sample")
         done = work.check_judge(sample, context=here)
     _print(done.document)
-    console.print(f"{done.spent}\nmeasurement: {here.workspace.root}/objects/{done.address}", soft_wrap=True)
+    console.print(f"{done.spent}\nmeasurement: {here.workspace.place(done.address)}", soft_wrap=True)
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -68,8 +68,7 @@ def _print(found: dict[str, Any]) -> None:
             f"right, {part['false_wrong']:g} wrongly wrong",
             soft_wrap=True,
         )
-    if found["problems"]:
-        console.print(f"  · no verdict: {', '.join(f'{kind} {n}' for kind, n in found['problems'].items())}")
+    print_missing("no verdict", found["problems"], found["examples"])
     if found["disagreements"]:
         console.print(f"  · apart on rows {', '.join(map(str, found['disagreements']))}", soft_wrap=True)
 

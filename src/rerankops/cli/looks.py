@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +10,14 @@ from rich import box
 from rich.table import Table
 
 from rerankops.cli.output import Config, console
+from rerankops.plain import as_json
 
 if TYPE_CHECKING:
     from rerankops.pipeline.gold_budget import GoldBudget
 
 
 def looks(
-    as_json: Annotated[bool, typer.Option("--json", help="Print data instead.")] = False, config: Config = None
+    data: Annotated[bool, typer.Option("--json", help="Print data instead.")] = False, config: Config = None
 ) -> None:
     """Every look at the gold questions in force, what it spent, what is left and what new questions would buy."""
     from rerankops.pipeline import context, due, gold_budget
@@ -25,8 +25,8 @@ def looks(
 
     here = context.load(config)
     found = gold_budget.gold_budget(context=here)
-    if as_json:
-        print(json.dumps(asdict(found), ensure_ascii=False, indent=1))
+    if data:
+        print(as_json(asdict(found), indent=1))
         return
     if found.made:
         console.print(_table(found))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from rerankops.cli import models
-from rerankops.cli.output import Config, console, show, show_stages, steps
+from rerankops.cli import models, set_aside
+from rerankops.cli.output import Config, TextConsole, console, show, show_stages, steps
 
 app = typer.Typer()
 _WHOLE_LINES = 500
@@ -16,11 +15,14 @@ _WHOLE_LINES = 500
 
 
 @app.command()
-def refresh(config: Config = None) -> None:
+def refresh(
+    config: Config = None,
+    skip_bad: Annotated[bool, typer.Option(help="Set rows that cannot be read aside instead of refusing.")] = False,
+) -> None:
     """Read corpus and gold questions, embed, index, check recall, serve (refresh_corpus_index)."""
     from rerankops.pipeline import context, flows
 
-    here = context.load(config)
+    here = context.load(config, overrides={"reading": {"skip_bad": True}} if skip_bad else {})
     with steps() as tell:
         index = flows.refresh(here, tell)
     show_stages(here, index)
@@ -42,7 +44,8 @@ def collect(
         console.print("Nothing new to ask in this window.")
     else:
         show_stages(here, batch)
-        console.print(f"The batch is in [bold]{here.settings.annotation.outbox}[/]")
+        console.print(f"The batch is in {here.settings.annotation.outbox}", soft_wrap=True)
+    set_aside.tell(here, "query_log", "personal_data")
 
 
 @app.command()
@@ -50,11 +53,13 @@ def ingest(
     config: Config = None, batch: Annotated[str | None, typer.Option(help="Only deliveries of this batch.")] = None
 ) -> None:
     """Validate what came back, quarantine what fails, adjudicate the rest (ingest_annotations)."""
-    from rerankops.pipeline import adjudication, context, flows, quarantine
+    from rerankops.pipeline import adjudication, channels, context, flows, quarantine
 
     here = context.load(config)
     with steps() as tell:
         verdicts, judgments = flows.ingest(here, tell, batch=batch)
+    for words in channels.left_out(here):
+        console.print(f"Not read: {words}", soft_wrap=True)
     for verdict in verdicts:
         console.print(f"{verdict['source']}: {verdict['outcome']} ({verdict['data_docs']})", soft_wrap=True)
     if any(verdict["outcome"] == "quarantine" for verdict in verdicts):
@@ -100,6 +105,7 @@ app.command(help="Make the previous champion champion again (rollback_reranker).
 @app.command()
 def lineage(address: str, config: Config = None) -> None:
     """Print where an artefact came from, back to the events. ADDRESS may also be a reference, such as judgments."""
+    from rich.text import Text
     from rich.tree import Tree
 
     from rerankops.pipeline import context
@@ -112,15 +118,15 @@ def lineage(address: str, config: Config = None) -> None:
     def add(parent: Tree, current: str) -> None:
         manifest = found[current]
         counts = ", ".join(f"{name} {value:g}" for name, value in manifest.counts.items())
-        label = f"[bold]{current}[/] {manifest.step} · {manifest.created_at[:19]} · {counts or f'{manifest.rows} rows'}"
+        about = f" {manifest.step} · {manifest.created_at[:19]} · {counts or f'{manifest.rows} rows'}"
         if current in shown:
-            parent.add(f"[dim]{current} (above)[/]")
+            parent.add(Text(f"{current} (above)", "dim"))
             return
         shown.add(current)
-        branch = parent.add(label)
+        branch = parent.add(Text.assemble((current, "bold"), about))
         for source in manifest.inputs:
             add(branch, source)
 
-    tree = Tree(f"lineage of {address}")
+    tree = Tree(Text(f"lineage of {address}"))
     add(tree, start)
-    Console(width=_WHOLE_LINES).print(tree, soft_wrap=True)
+    TextConsole(width=_WHOLE_LINES).print(tree, soft_wrap=True)

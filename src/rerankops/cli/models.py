@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rerankops.cli.output import Config, console
+from rerankops.plain import as_json
 
 app = typer.Typer()
-models = typer.Typer(no_args_is_help=True, help="Registered versions: list, show, compare, promote, roll back.")
+models = typer.Typer(no_args_is_help=True, help="Registered versions: list, show, compare, promote, roll back, retire.")
 app.add_typer(models, name="models")
 
 Reason = Annotated[str, typer.Option(help="Why; kept with the model.")]
@@ -24,18 +24,18 @@ _COLOURS = {"passed": "green", "refused": "red", "rejected": "red"}
 
 
 @models.command("list")
-def list_(as_json: Json = False, config: Config = None) -> None:
+def list_(data: Json = False, config: Config = None) -> None:
     """Every version, and which one serves."""
     from rerankops.pipeline import context
     from rerankops.pipeline import models as steps
 
     found = steps.listing(context=context.load(config))
-    if as_json:
+    if data:
         return _data(found)
     if not found["versions"]:
-        console.print("No version is registered yet.")
+        console.print("No version is registered." if found["problems"] else "No version is registered yet.")
     else:
-        table = Table(title=f"Versions of {escape(found['model'])}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=f"Versions of {found['model']}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name in ("version", "serves as", "gate", "system"):
             table.add_column(name, no_wrap=True)
         for name in ("accuracy", "Hit@1", "MRR@10", "ms"):
@@ -46,7 +46,7 @@ def list_(as_json: Json = False, config: Config = None) -> None:
             table.add_row(
                 row["version"],
                 ", ".join(row["aliases"]),
-                f"[{_COLOURS[row['state']]}]{row['state']}[/]",
+                Text(row["state"], _COLOURS[row["state"]]),
                 row["system"] or "–",
                 _shown(measured.get("accuracy"), ".1%"),
                 _shown(measured.get("hit@1"), ".1%"),
@@ -56,25 +56,25 @@ def list_(as_json: Json = False, config: Config = None) -> None:
             )
         console.print(table)
     for problem in found["problems"]:
-        console.print(f"[yellow]{escape(problem)}[/]", soft_wrap=True)
+        console.print(problem, style="yellow", soft_wrap=True)
 
 
 @models.command()
-def show(version: Which, as_json: Json = False, config: Config = None) -> None:
+def show(version: Which, data: Json = False, config: Config = None) -> None:
     """One version: what the gate said, what it came from, who moved it."""
     from rerankops.pipeline import context
     from rerankops.pipeline import models as steps
 
     found = steps.description(version, context=context.load(config))
-    if as_json:
+    if data:
         return _data(found)
     serves = f", {', '.join(found['aliases'])}" if found["aliases"] else ""
-    console.print(f"[bold]Version {found['version']} of {escape(found['model'])}[/]{serves}: {found['state']}")
+    console.print(f"Version {found['version']} of {found['model']}{serves}: {found['state']}", style="bold")
     for reason in found["reasons"]:
-        console.print(f"  · {escape(reason)}", soft_wrap=True)
+        console.print(f"  · {reason}", soft_wrap=True)
     for rule in found["rules"]:
-        mark = "[green]✓[/]" if rule["passed"] else "[red]✗[/]"
-        console.print(f"  {mark} {escape(rule['words'])}", soft_wrap=True)
+        mark = ("✓", "green") if rule["passed"] else ("✗", "red")
+        console.print(Text.assemble("  ", mark, f" {rule['words']}"), soft_wrap=True)
     lines = {
         "registered": found["created_at"],
         "decision": found["decision"],
@@ -86,18 +86,18 @@ def show(version: Which, as_json: Json = False, config: Config = None) -> None:
         "loads as": f'mlflow.pyfunc.load_model("{found["uri"]}")',
     }
     for name, value in lines.items():
-        console.print(f"{name:>12}  {escape(value or '–')}", soft_wrap=True)
+        console.print(f"{name:>12}  {value or '–'}", soft_wrap=True)
     _print_moves(found["moves"])
 
 
 @models.command()
-def audit(as_json: Json = False, config: Config = None) -> None:
+def audit(data: Json = False, config: Config = None) -> None:
     """Who or what moved the champion, when and why."""
     from rerankops.pipeline import context
     from rerankops.pipeline import models as steps
 
     moves = steps.audit(context=context.load(config))
-    if as_json:
+    if data:
         return _data(moves)
     if not moves:
         console.print("No champion was ever made.")
@@ -112,7 +112,7 @@ def promote(
     expect: Annotated[
         str | None, typer.Option(help="Version that is to be replaced; refused when another one serves.")
     ] = None,
-    as_json: Json = False,
+    data: Json = False,
     config: Config = None,
 ) -> None:
     """Make a version champion by hand. One that did not pass the gate needs --force, and the audit says so."""
@@ -120,7 +120,7 @@ def promote(
     from rerankops.pipeline import models as steps
 
     done = steps.promote_by_hand(version, reason, force=force, expected_champion=expect, context=context.load(config))
-    if as_json:
+    if data:
         return _data(done)
     forced = ", against the gate" if done["forced"] else ""
     before = f" instead of {done['before']}" if done["before"] else ""
@@ -134,7 +134,7 @@ def rollback(
     expect: Annotated[
         str | None, typer.Option(help="Version that is to be replaced; refused when another one serves.")
     ] = None,
-    as_json: Json = False,
+    data: Json = False,
     config: Config = None,
 ) -> None:
     """Make the previous champion champion again."""
@@ -142,19 +142,31 @@ def rollback(
     from rerankops.pipeline import models as steps
 
     done = steps.roll_back(reason, to=to, expected_champion=expect, context=context.load(config))
-    if as_json:
+    if data:
         return _data(done)
     console.print(f"Champion is version {done['version']} again.")
 
 
 @models.command()
-def compare(first: Which, second: Which, as_json: Json = False, config: Config = None) -> None:
+def retire(reason: Reason, data: Json = False, config: Config = None) -> None:
+    """Go on without a champion whose version was deleted in MLflow, in retrieval's order."""
+    from rerankops.pipeline import context
+    from rerankops.pipeline import models as steps
+
+    done = steps.retire(reason, context=context.load(config))
+    if data:
+        return _data(done)
+    console.print(f"Version {done['version']} is champion no more; there is none until another one is promoted.")
+
+
+@models.command()
+def compare(first: Which, second: Which, data: Json = False, config: Config = None) -> None:
     """Two versions side by side and, where they answered the same gold questions, how sure the difference is."""
     from rerankops.pipeline import context
     from rerankops.pipeline import model_comparison as steps
 
     found = steps.comparison(first, second, context=context.load(config))
-    if as_json:
+    if data:
         return _data(found)
     one, two = found["first"], found["second"]
     table = Table(title="Each in its own decision", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -162,7 +174,7 @@ def compare(first: Which, second: Which, as_json: Json = False, config: Config =
     for side in (one, two):
         table.add_column(f"version {side['version']}", justify="right", no_wrap=True)
     for row in found["metrics"]:
-        table.add_row(escape(row["metric"]), _shown(row["first"], ".4g"), _shown(row["second"], ".4g"))
+        table.add_row(row["metric"], _shown(row["first"], ".4g"), _shown(row["second"], ".4g"))
     console.print(table)
     if found["paired"]:
         table = Table(
@@ -177,7 +189,7 @@ def compare(first: Which, second: Which, as_json: Json = False, config: Config =
             low, high = row["interval"]
             stratum = f", {row['stratum']}" if row["stratum"] else ""
             table.add_row(
-                escape(f"{row['metric']}{stratum}"),
+                f"{row['metric']}{stratum}",
                 f"{row['difference']:+.4f}",
                 f"{low:+.4f} to {high:+.4f}",
                 f"{row['p_value']:.4f}",
@@ -186,9 +198,9 @@ def compare(first: Which, second: Which, as_json: Json = False, config: Config =
         console.print(table)
         console.print(f"Measured {found['paired']['basis']}.", soft_wrap=True)
     else:
-        console.print(f"They cannot be compared question by question: {escape(found['why_not'])}.", soft_wrap=True)
+        console.print(f"They cannot be compared question by question: {found['why_not']}.", soft_wrap=True)
     for note in found["notes"]:
-        console.print(f"Note: {escape(note)}.", soft_wrap=True)
+        console.print(f"Note: {note}.", soft_wrap=True)
 
 
 def _print_moves(moves: list[dict[str, Any]]) -> None:
@@ -197,8 +209,8 @@ def _print_moves(moves: list[dict[str, Any]]) -> None:
         to = f"version {move['version']}" if move["version"] else "none"
         console.print(
             f"{move['at'][:19].replace('T', ' ')}  {move['action']}{forced} {to} "
-            f"[dim](champion {move['before'] or 'none'} → {move['champion'] or 'none'})[/] by {escape(move['actor'])}: "
-            f"{escape(move['reason'])}",
+            f"(champion {move['before'] or 'none'} → {move['champion'] or 'none'}) by {move['actor']}: "
+            f"{move['reason']}",
             soft_wrap=True,
         )
 
@@ -208,4 +220,4 @@ def _shown(value: float | None, form: str) -> str:
 
 
 def _data(found: Any) -> None:
-    print(json.dumps(found, ensure_ascii=False, indent=1))
+    print(as_json(found, indent=1))

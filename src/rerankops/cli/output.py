@@ -1,17 +1,37 @@
-"""What commands print: a spinner, tables, and files written whole."""
+"""What commands print: a spinner and tables. Text is text here: nothing that a title, a name or a reason holds is taken
+for markup, an emoji's name or an escape sequence; what is to stand out is given as rich.text.Text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
-console = Console(width=max(110, Console().width))
+from rerankops.plain import shown
+
+
+class TextConsole(Console):
+    """A rich console on which strings are plain text, and control characters are written out instead of obeyed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(shown(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=shown(segment.text))
+
+
+console = TextConsole(width=max(110, Console().width))
 
 Config = Annotated[
     str | None,
@@ -30,14 +50,15 @@ def steps() -> Iterator[Any]:
 
     def finish() -> None:
         if state["name"]:
-            console.print(f"[green]✓[/] {state['name']} [dim]{time.monotonic() - state['since']:.1f} s[/]")
+            seconds = f"{time.monotonic() - state['since']:.1f} s"
+            console.print(Text.assemble(("✓", "green"), f" {state['name']} ", (seconds, "dim")))
 
     with console.status("starting") as status:
 
         def tell(name: str) -> None:
             finish()
             state.update(name=name, since=time.monotonic())
-            status.update(name)
+            status.update(Text(name))
 
         yield tell
         finish()
@@ -49,8 +70,10 @@ def show(context: Any, outcome: Any) -> None:
 
     document = full_ladder(context, outcome.evaluation, outcome.decision)
     print_ladder(document)
+    for who, problems in document.get("problems", {}).items():
+        print_missing(f"no {'answer' if who == 'reader' else 'verdict'}", problems, document.get("examples", {})[who])
     print_decision(document, outcome.promotion)
-    report = f"{context.workspace.root}/objects/{outcome.promotion['report']}/report.html"
+    report = context.workspace.place(outcome.promotion["report"], "report.html")
     console.print(f"Report: {report}", soft_wrap=True)
 
 
@@ -62,9 +85,23 @@ def print_decision(document: dict[str, Any], promotion: dict[str, Any]) -> None:
         said = "not promoted: these gold questions cannot tell"
     else:
         said = "not promoted"
-    console.print(f"[bold]Decision: {said}[/]")
+    console.print(f"Decision: {said}", style="bold")
     for reason in document["decision"]["reasons"]:
         console.print(f"  · {reason}", soft_wrap=True)
+
+
+def print_missing(what: str, problems: dict[str, int], examples: dict[str, dict[str, str]]) -> None:
+    """What a language model gave no answer to, by kind of reason, and of each kind one reply in full with what was
+    wrong with it and what helps. examples: of evaluation.readers.Problems, annotation.teacher."""
+    if not problems:
+        return
+    console.print(f"  · {what}: {', '.join(f'{kind} {n}' for kind, n in problems.items())}")
+    for kind, example in examples.items():
+        console.print(f"    {kind}: {example['reason']}", soft_wrap=True)
+        if example["reply"]:
+            console.print("    it sent:")
+            for line in example["reply"].splitlines():
+                console.print(f"      {line}", soft_wrap=True)
 
 
 def print_ladder(document: dict[str, Any]) -> None:

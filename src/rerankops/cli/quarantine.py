@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from rerankops.cli.output import Config, console
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="quarantine", no_args_is_help=True, help="Deliveries that were not accepted, and what to do.")
 
 Which = Annotated[str, typer.Argument(metavar="ID", help="The first characters of the delivery's id, as list shows.")]
-By = Annotated[str, typer.Option("--by", help="Who decides; kept with the decision.")]
+By = Annotated[str, typer.Option("--by", help="Your name; kept with the decision, beside your account's.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
 Overrule = Annotated[
     bool, typer.Option("--overrule", help="Also against an earlier decision, or for a delivery that was superseded.")
@@ -43,7 +42,7 @@ def list_(
         for entry in shown:
             reason = entry.reasons[0] if entry.reasons else ""
             more = f" (and {len(entry.reasons) - 1} more)" if len(entry.reasons) > 1 else ""
-            table.add_row(*map(escape, (entry.short, entry.source, _minute(entry), _status(entry), reason + more)))
+            table.add_row(entry.short, entry.source, _minute(entry), _status(entry), reason + more)
         console.print(table)
     else:
         console.print("Nothing waits for a decision.")
@@ -60,18 +59,18 @@ def show(which: Which, config: Config = None) -> None:
 
     here = context.load(config)
     entry = quarantine.find(which, context=here)
-    console.print(f"[bold]{entry.short}[/] {escape(entry.source)}: {escape(_status(entry))}", soft_wrap=True)
-    console.print(f"batch {escape(entry.batch_id)}, quarantined {_minute(entry)} UTC")
+    console.print(f"{entry.short} {entry.source}: {_status(entry)}", soft_wrap=True)
+    console.print(f"batch {entry.batch_id}, quarantined {_minute(entry)} UTC")
     if entry.decided_because:
-        console.print(f"because: {escape(entry.decided_because)}", soft_wrap=True)
+        console.print(f"because: {entry.decided_because}", soft_wrap=True)
     for title, listed in (("Reasons", entry.reasons), ("Also noticed", entry.noticed)):
         if listed:
-            console.print(f"[bold]{title}[/]")
+            console.print(title, style="bold")
             for words in listed:
-                console.print(f"  · {escape(words)}", soft_wrap=True)
+                console.print(f"  · {words}", soft_wrap=True)
     if entry.metrics:
         figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in entry.metrics.items())
-        console.print(f"[bold]Measured[/] {figures}", soft_wrap=True)
+        console.print(f"Measured {figures}", soft_wrap=True)
     for name, address in quarantine.links(entry.verdict, context=here).items():
         console.print(f"{name}: {address}", soft_wrap=True, highlight=False)
     for artefact in (entry.delivery, entry.verdict, entry.decision):
@@ -93,11 +92,12 @@ def reject(which: Which, by: By, reason: Reason, overrule: Overrule = False, con
 
 def _decide(which: str, decision: str, by: str, reason: str, overrule: bool, config: str | None) -> None:
     from rerankops.pipeline import context, quarantine
+    from rerankops.pipeline.models import signed
 
     here = context.load(config)
-    done = quarantine.review_delivery(which, decision, by, reason, overrule, context=here)
+    done = quarantine.review_delivery(which, decision, signed(by), reason, overrule, context=here)
     said = {"release": "released", "reject": "rejected"}[decision]
-    console.print(f"{escape(done['source'])} {'is' if done['changed'] else 'was already'} {said}: {done['record']}")
+    console.print(f"{done['source']} {'is' if done['changed'] else 'was already'} {said}: {done['record']}")
     if done["annotations"]:
         rows = here.workspace.manifest(done["annotations"]).rows
         console.print(f"{rows:,} annotations of it count: {done['annotations']}. Next: rerankops ingest")

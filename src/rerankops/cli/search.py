@@ -74,4 +74,4 @@ def tune(
             f"no retrieval.hnsw_ef_search reaches recall {recall}: build the index with a larger hnsw_m or "
             "hnsw_ef_construction, or without quantisation (retrieval.vector_index hnsw)"
         )
-    console.print(f"Set retrieval.hnsw_ef_search to [bold]{found}[/].")
+    console.print(f"Set retrieval.hnsw_ef_search to {found}.")

@@ -27,6 +27,10 @@ def trial(
     max_length: Annotated[
         int, typer.Option(min=16, help="Tokens of a passage, and of a pair; the rest is cut. A trial is to be quick.")
     ] = 128,
+    grades: Annotated[
+        str, typer.Option(help="Scores of qrels to grades: auto, binary, graded, share, largest, or 0.2,0.5,0.9.")
+    ] = "auto",
+    skip_bad: Annotated[bool, typer.Option(help="Set rows that cannot be read aside instead of refusing.")] = False,
     metric: Annotated[
         Metric | None,
         typer.Option(help="What the gate asks for alone, where the set lacks answers; without it promotion.metrics."),
@@ -46,11 +50,18 @@ def trial(
             "encoder": {"model": encoder, "max_length": max_length},
             "training": {"base_model": base_model, "max_length": max_length},
             "promotion": {"metrics": [metric]} if metric else {},
+            "reading": {"skip_bad": True} if skip_bad else {},
         },
     )
     with steps() as tell:
         outcome = steps_of_trial.run(
-            here, dataset, train_split=train_split, gold_split=gold_split, labels=labels, tell=tell
+            here,
+            dataset,
+            train_split=train_split,
+            gold_split=gold_split,
+            labels=labels,
+            grades=grades,
+            tell=tell,
         )
     with here.workspace.local_folder(outcome.promotion["report"]) as folder:
         for name in ("report.html", "ladder.json"):
@@ -94,7 +105,7 @@ def demo(
         print_ladder(found.ladder)
         print_decision(found.ladder, found.promotion)
     here = place.context()
-    report = f"{place.state}/workspace/objects/{done[-1].promotion['report']}/report.html"
+    report = here.workspace.place(done[-1].promotion["report"], "report.html")
     console.print(
         f"Champion in MLflow: version {runner.champion_version(place)}. Where to look next:\n"
         f"  {report}\n"

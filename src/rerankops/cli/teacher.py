@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from rerankops.cli.output import Config, console, steps
+from rerankops.cli.output import Config, console, print_missing, steps
 
 app = typer.Typer()
 
@@ -38,17 +38,18 @@ def _print(here: Any, done: Any) -> None:
         _number(trust["exact"]),
     )
     console.print(table)
-    console.print("[bold]Trusted[/]" if trust["trusted"] else "[bold]Not trusted: its labels are not used[/]")
+    console.print("Trusted" if trust["trusted"] else "Not trusted: its labels are not used", style="bold")
     for reason in trust["objections"]:
         console.print(f"  · {reason}", soft_wrap=True)
     for spent, name in zip(done.spent, ("measuring", "teaching"), strict=False):
         console.print(f"{name}: {spent.words}; {spent.cached} answers were there already")
+        print_missing("no grade", spent.problems, spent.examples)
     if done.labels:
         counts = ", ".join(f"{k.replace('_', ' ')} {v:,g}" for k, v in workspace.manifest(done.labels).counts.items())
         console.print(f"grades: {counts}")
     for what, address in (("measurement", done.trust_address), ("grades", done.labels), ("judgments", done.judgments)):
         if address:
-            console.print(f"{what}: {workspace.root}/objects/{address}", soft_wrap=True)
+            console.print(f"{what}: {workspace.place(address)}", soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

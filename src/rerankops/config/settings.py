@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -37,6 +39,33 @@ class SourceSettings(Section):
     gold: str | None
 
 
+class ReadingSettings(Section):
+    """Of every table that comes from outside."""
+
+    encoding: str
+    time_zone: str
+    date_order: Literal["month first", "day first"] | None
+    skip_bad: bool
+    max_megabytes: Annotated[float, Field(gt=0)]
+    max_document_megabytes: Annotated[float, Field(gt=0)]
+    max_line_characters: Annotated[int, Field(ge=1000)]
+    max_json_depth: Annotated[int, Field(ge=4, le=500)]
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> ReadingSettings:
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"reading.time_zone is {self.time_zone!r}, no time zone such as Asia/Shanghai") from error
+        try:
+            codecs.lookup("utf-8" if self.encoding == "auto" else self.encoding)
+        except LookupError as error:
+            raise ValueError(
+                f"reading.encoding is {self.encoding!r}: auto, or a codec such as gb18030, big5"
+            ) from error
+        return self
+
+
 class QueryLogFields(Section):
     """What a log calls our fields; a dotted name reaches into nested objects, None: there is no such field."""
 
@@ -53,10 +82,35 @@ class QueryLogFields(Section):
     randomised: str | None
 
 
+def _written(values: object) -> object:
+    """YAML takes 1 and true for a number and a truth value; as a log's values they are what is written there."""
+    if isinstance(values, dict):
+        return {str(key).lower() if isinstance(key, bool) else str(key): value for key, value in values.items()}
+    return values
+
+
+class QueryLogValues(Section):
+    """What a log's own values mean."""
+
+    feedback: Annotated[dict[str, Literal["up", "down", "none"]], BeforeValidator(_written)]
+    randomised: Annotated[dict[str, bool], BeforeValidator(_written)]
+
+
+class UbiSettings(Section):
+    """The actions of User Behavior Insights that mean something to us."""
+
+    impressions: tuple[str, ...]
+    clicks: tuple[str, ...]
+
+
 class QueryLogSettings(Section):
     source: Literal["files", "sql", "elasticsearch"]
     location: str | None
+    layout: Literal["events", "ubi"]
     fields: QueryLogFields
+    values: QueryLogValues
+    list_separator: str | None
+    ubi: UbiSettings
     lateness_hours: Annotated[float, Field(ge=0)]
     page_size: Count
     slices: Count
@@ -90,6 +144,7 @@ class LlmSettings(Section):
     seed: int
     request_budget: Count | None
     token_budget: Count | None
+    structured_output: Literal["auto", "never"]
     extra: dict[str, Any] | None
 
     @model_validator(mode="after")
@@ -101,13 +156,33 @@ class LlmSettings(Section):
 
     def identity(self) -> dict[str, object]:
         """What changes answers; how patiently they are asked for does not."""
-        return self.model_dump(include={"model", "max_tokens", "seed", "extra"})
+        return self.model_dump(include={"model", "max_tokens", "seed", "structured_output", "extra"})
 
 
 class StratumSettings(Section):
     name: str
     share: Share
     patterns: tuple[str, ...]
+
+
+class NameSettings(Section):
+    """How names and addresses in queries are recognised."""
+
+    recogniser: Literal["off", "rules", "model"]
+    model: str | None
+    labels: dict[str, Literal["NAME", "ADDRESS"]]
+    min_score: Share
+    device: str | None
+
+    def identity(self) -> dict[str, object]:
+        """What changes what is found."""
+        return self.model_dump(exclude={"device"}) if self.recogniser == "model" else {"recogniser": self.recogniser}
+
+    @model_validator(mode="after")
+    def _a_model_is_named(self) -> NameSettings:
+        if self.recogniser == "model" and not self.model:
+            raise ValueError("queries.names.recogniser is model, so queries.names.model must name one")
+        return self
 
 
 class QuerySettings(Section):
@@ -117,6 +192,7 @@ class QuerySettings(Section):
     gold_distance_threshold: Share
     synonyms: tuple[tuple[str, ...], ...]
     phone_region: str
+    names: NameSettings
     strata: tuple[StratumSettings, ...]
 
     def likeness(self) -> dict[str, object]:
@@ -202,7 +278,7 @@ class AnnotationSettings(Section):
     channel: Literal["files", "label_studio"]
     outbox: str
     inbox: str
-    outbox_format: Literal["jsonl", "csv"]
+    outbox_format: Literal["jsonl", "csv", "xlsx"]
     min_control_accuracy: Share
     min_completeness: Share
     min_completeness_left: Share
@@ -500,6 +576,7 @@ class RegistrySettings(Section):
 
 class Settings(Section):
     workspace: WorkspaceSettings
+    reading: ReadingSettings
     sources: SourceSettings
     query_log: QueryLogSettings
     elasticsearch: ElasticsearchSettings

@@ -1,4 +1,6 @@
-"""The checkout's DAGs, run by Airflow without a scheduler, one after another in a process that stays."""
+"""The checkout's DAGs, run by Airflow without a scheduler, one after another in a process that stays.
+
+The process ends with this one: it watches the pipe that its requests come by."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from rerankops import lifeline
 from rerankops.config.loading import config_folder
 from rerankops.errors import RerankopsError, SettingsError
 
@@ -39,7 +42,7 @@ class Dags:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self._process is not None:
-            self._process.terminate()  # it may be in the middle of a run that nobody waits for
+            lifeline.end_group(self._process)  # it may be in the middle of a run that nobody waits for
         self.close()
 
     def run(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -57,7 +60,8 @@ class Dags:
     def close(self) -> None:
         """Ends the process."""
         if self._process is not None:
-            self._process.communicate()
+            with suppress(BrokenPipeError):
+                self._process.communicate()
             self._process = None
 
     def _answer(self, request: str) -> str:
@@ -87,6 +91,7 @@ class Dags:
                 stderr=errors,
                 text=True,
                 env={**os.environ, **self._environment},
+                start_new_session=True,  # a Ctrl-C is for the demo, which ends this one in order
             )
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerankops import config
+from rerankops import config, lifeline
 from rerankops.config.loading import config_folder
 from rerankops.config.settings import Backend
 from rerankops.demo import people
@@ -45,6 +47,8 @@ ROUND = timedelta(days=14)
 ROUNDS = 2
 _PORT = 9200
 """Where the demo's Elasticsearch listens, unless something else does."""
+_PATIENCE = 9.0
+"""Seconds for a node to end when its starter is being stopped; it halts itself after eight."""
 
 
 @dataclass(frozen=True)
@@ -125,16 +129,38 @@ def run(demo: Demo, *, rounds: int, tell: Tell, dags: Dags | None = None) -> lis
 
 @contextmanager
 def node(demo: Demo, tell: Tell) -> Iterator[None]:
-    """An Elasticsearch node of this demo's own; one that runs already is used and left running."""
+    """An Elasticsearch node of this demo's own, which ends with this process however that ends; one that runs already
+    is used and left running."""
     if _elasticsearch(demo, "status", check=False):
         yield
         return
     tell("start an Elasticsearch node (the first time it is built)")
-    _elasticsearch(demo, "start", "--port", str(_port()))
+    watched, held = os.pipe()
     try:
+        try:
+            _elasticsearch(demo, "start", "--port", str(_port()), "--end-with-stdin", stdin=watched)
+        finally:
+            os.close(watched)
         yield
-    finally:
-        _elasticsearch(demo, "stop")
+    except BaseException:
+        os.close(held)
+        _await_the_end(demo)  # by itself: a script that stops it would take longer than whoever stops us has patience
+        raise
+    os.close(held)
+    _elasticsearch(demo, "stop")
+
+
+def _await_the_end(demo: Demo) -> None:
+    """Until the node that ends with this process has ended; one that does not is killed."""
+    state = _node_state(demo)
+    node = state["nodes"][0]["process"] if state else None
+    deadline = time.monotonic() + _PATIENCE
+    with suppress(ProcessLookupError):
+        while node and time.monotonic() < deadline:
+            os.kill(node["pid"], 0)
+            time.sleep(0.1)
+        if node:
+            os.kill(node["pid"], signal.SIGKILL)
 
 
 def _port() -> int:
@@ -147,11 +173,11 @@ def _port() -> int:
     raise SettingsError("no port of 127.0.0.1 is free for Elasticsearch")
 
 
-def _elasticsearch(demo: Demo, *arguments: str, check: bool = True) -> bool:
+def _elasticsearch(demo: Demo, *arguments: str, check: bool = True, stdin: int = subprocess.DEVNULL) -> bool:
     """Whether scripts/local_elasticsearch.py succeeded; with `check`, raises SettingsError when not."""
     script = config_folder().parent / "scripts" / "local_elasticsearch.py"
     command = [sys.executable, str(script), *arguments, "--root", str(demo.state)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = lifeline.run(command, stdin=stdin)
     if done.returncode and check:
         raise SettingsError((done.stderr or done.stdout).strip().splitlines()[-1])
     return done.returncode == 0
@@ -159,11 +185,17 @@ def _elasticsearch(demo: Demo, *arguments: str, check: bool = True) -> bool:
 
 def node_url(demo: Demo) -> str:
     """Where the demo's Elasticsearch answers; while it does not run, where it will when it is started again."""
+    state = _node_state(demo)
+    return str(state["nodes"][0]["url"]) if state else f"http://127.0.0.1:{_PORT}"
+
+
+def _node_state(demo: Demo) -> dict[str, Any] | None:
+    """What scripts/local_elasticsearch.py keeps of the node that it started; None when there is none."""
     try:
-        state = json.loads((demo.state / "elasticsearch" / "state.json").read_text(encoding="utf-8"))
+        kept: dict[str, Any] = json.loads((demo.state / "elasticsearch" / "state.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return f"http://127.0.0.1:{_PORT}"
-    return str(state["nodes"][0]["url"])
+        return None
+    return kept
 
 
 def _round(demo: Demo, world: World, number: int, tell: Tell, dags: Dags) -> Round:
@@ -241,5 +273,5 @@ def _verdicts(here: Context, batch: Address) -> list[dict[str, Any]]:
         manifest = here.workspace.manifest(address)
         if batch in manifest.inputs:
             outcome = "accepted" if manifest.counts["accepted"] else "quarantined"
-            found.append({"outcome": outcome, "folder": str(here.workspace.root / "objects" / address)})
+            found.append({"outcome": outcome, "folder": here.workspace.place(address)})
     return sorted(found, key=lambda verdict: verdict["outcome"])

@@ -7,6 +7,7 @@ which the judge gave no verdict is counted apart: it agrees with nobody, and no 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rerankops import reading
+from rerankops.config import ReadingSettings
 from rerankops.errors import InputError
 from rerankops.evaluation.judge import Given, Verdict
-from rerankops.files import read_rows
 from rerankops.intervals import wilson
+from rerankops.reading import Unfit
 from rerankops.records import STRINGS, Record, field
+from rerankops.spreadsheets import sent
 
 JudgeSample = Record(
     "judge_samples",
@@ -38,8 +42,8 @@ JudgeSample = Record(
 )
 
 COLUMNS = ("question", "accepted_answers", "answer", "correct")
-_TRUE = frozenset({"true", "yes", "y", "1", "right", "是", "对"})
-_FALSE = frozenset({"false", "no", "n", "0", "wrong", "否", "错"})
+_WORDS = {"right": True, "对": True, "wrong": False, "错": False}
+"""Besides those of reading.flag."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +75,20 @@ class JudgeAgreement:
 # -- the sample -------------------------------------------------------------------------------------------------------
 
 
-def parse(content: bytes, place: str) -> pa.Table:
-    """JudgeSample of a file: JSON lines, or CSV with a heading and several accepted answers with | between them.
+def parse(content: bytes, place: str, settings: ReadingSettings) -> pa.Table:
+    """JudgeSample of a file: any table (rerankops.reading), several accepted answers with | or a line end between them.
 
-    place: the file, for the messages. Raises InputError naming file and row.
+    place: the file, for the messages. Raises InputError naming file, row, column and value.
     """
     rows = [
         {
             "row": number,
-            "question": _text(where, row, "question", empty=False),
-            "accepted_answers": _accepted(where, row["accepted_answers"]),
-            "answer": _text(where, row, "answer", empty=True),
+            "question": _text(where, row, "question", empty=False, flat=flat),
+            "accepted_answers": _accepted(where, row["accepted_answers"], flat=flat),
+            "answer": _text(where, row, "answer", empty=True, flat=flat),
             "correct": _flag(where, row["correct"]),
         }
-        for number, where, row in _rows(content, place)
+        for number, where, flat, row in _rows(content, place, settings)
     ]
     if not rows:
         raise InputError(f"{place}: no rows; give one a judged answer, with {', '.join(COLUMNS)}")
@@ -99,39 +103,53 @@ def given(sample: pa.Table) -> list[Given]:
     ]
 
 
-def _rows(content: bytes, place: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
-    """(number from 1, where it stands, row); JSON lines when the first sign is a brace."""
-    lines = read_rows(content, place, columns=COLUMNS, advice=f"the columns are {', '.join(COLUMNS)}")
-    for number, (line, row) in enumerate(lines, start=1):
-        where = f"{place}: row {number} (line {line})"
-        missing = [name for name in COLUMNS if row.get(name) is None]
-        if missing:
-            raise InputError(f"{where} has no {missing[0]}; each row needs {', '.join(COLUMNS)}")
-        yield number, where, row
+def _rows(content: bytes, place: str, settings: ReadingSettings) -> Iterator[tuple[int, str, bool, Mapping[str, Any]]]:
+    """(number from 1, where it stands, whether cells are those of a spreadsheet, row)."""
+    with reading.opened(content, settings, name=place, known=COLUMNS, trimmed=True) as table:
+        table.require(dict.fromkeys(COLUMNS, ""))
+        for number, (at, values) in enumerate(reading.strictly(table.rows, None), start=1):
+            row = {name: sent(value) if table.flat else value for name, value in values.items()}
+            if table.flat:
+                row["answer"] = row["answer"] if row["answer"] is not None else ""
+            missing = [name for name in COLUMNS if row.get(name) is None]
+            if missing:
+                raise InputError(f"{at}: column {missing[0]} is empty; each row needs {', '.join(COLUMNS)}")
+            yield number, str(at), table.flat, row
 
 
-def _text(where: str, row: Mapping[str, Any], name: str, *, empty: bool) -> str:
-    value = row[name]
-    if not isinstance(value, str) or not (empty or value.strip()):
-        raise InputError(f"{where}: {name} is {value!r}, expected a text")
-    return value
+def _text(where: str, row: Mapping[str, Any], name: str, *, empty: bool, flat: bool) -> str:
+    try:
+        found = reading.text(row[name], numbers=flat)
+    except Unfit as error:
+        raise InputError(f"{where}: column {name} {error}") from error
+    if found is None and not empty:
+        raise InputError(f"{where}: column {name} is {row[name]!r}, expected a text")
+    return found if found is not None else str(row[name])
 
 
-def _accepted(where: str, value: Any) -> list[str]:
-    texts = value.replace("|", "\n").splitlines() if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{where}: accepted_answers is {value!r}, expected a list of texts")
-    kept = [text.strip() for text in texts if text.strip()]
+def _accepted(where: str, value: Any, *, flat: bool) -> list[str]:
+    if flat or isinstance(value, str):
+        try:
+            value = re.split(r"[|｜\r\n]", reading.text(value, numbers=flat) or "")
+        except Unfit as error:
+            raise InputError(f"{where}: column accepted_answers {error}") from error
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise InputError(f"{where}: column accepted_answers is {value!r}, expected a list of texts")
+    kept = [text.strip() for text in value if text.strip()]
     if not kept:
-        raise InputError(f"{where}: accepted_answers is empty; a verdict needs at least one")
+        raise InputError(f"{where}: column accepted_answers is empty; a verdict needs at least one")
     return kept
 
 
 def _flag(where: str, value: Any) -> bool:
-    word = str(value).strip().lower()
-    if word in _TRUE | _FALSE:
-        return word in _TRUE
-    raise InputError(f"{where}: correct is {value!r}, expected true or false (yes, no, 是, 否)")
+    word = _WORDS.get(reading.same_signs(str(value)).strip().casefold())
+    try:
+        found = word if word is not None else reading.flag(value)
+    except Unfit as error:
+        raise InputError(f"{where}: column correct {error}") from error
+    if found is None:
+        raise InputError(f"{where}: column correct is {value!r}, expected true or false (yes, no, 是, 否)")
+    return found
 
 
 # -- the measures -----------------------------------------------------------------------------------------------------

@@ -14,23 +14,23 @@ with people.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from rerankops.config import JudgeSettings, LlmSettings
 from rerankops.errors import SettingsError
 from rerankops.evaluation import normalise
-from rerankops.evaluation.readers.asking import note
+from rerankops.evaluation.readers.asking import Problems
 from rerankops.evaluation.votes import opinions
-from rerankops.llm import Answer, Client, Message, NoAnswer, Prompt
+from rerankops.llm import Answer, Client, Form, Message, NoAnswer, Prompt
 from rerankops.llm.fencing import Language, code_of, fenced, language_of, plain
+from rerankops.llm.final import final, unfenced, unreadable
 
 RULES_VERSION = 2
 """Incremented when the rules change which answers are called right."""
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 """Raised when the prompt or the reading of verdicts changes."""
 RIGHT, WRONG, CANNOT_SAY = "right", "wrong", "cannot say"
 _CHOICES = (RIGHT, WRONG, CANNOT_SAY)
@@ -48,11 +48,13 @@ class Given:
 @dataclass(frozen=True)
 class Verdict:
     """correct: None when there is no verdict. judged_by: which judge decided; None when none did. reason: "KIND: WORDS"
-    where correct is None, and where an answer contains an accepted one but something speaks against it; else empty."""
+    where correct is None, and where an answer contains an accepted one but something speaks against it; else empty.
+    reply: what the model sent, where correct is None, to be shown to a person."""
 
     correct: bool | None
     judged_by: Literal["containment", "llm", "refusal"] | None
     reason: str = ""
+    reply: str = field(default="", compare=False)
 
 
 class Judge(Protocol):
@@ -106,9 +108,7 @@ class Remembered:
         self._judge = judge
         self._known: dict[Given, Verdict] = {}
         self.judged = 0
-        self.problems: Counter[str] = Counter()
-        self.reasons: dict[str, str] = {}
-        """An example of each kind of problem, in words."""
+        self.problems = Problems()
 
     def verdicts(self, given: Sequence[Given]) -> list[Verdict]:
         """A verdict on each, in their order."""
@@ -118,7 +118,7 @@ class Remembered:
             for one, verdict in zip(new, self._judge.verdicts(new), strict=True):
                 self._known[one] = verdict
                 if verdict.correct is None:
-                    note(self.problems, self.reasons, verdict.reason)
+                    self.problems.note(verdict.reason, verdict.reply)
         return [self._known[one] for one in given]
 
 
@@ -179,6 +179,17 @@ _ASK: dict[Language, str] = {
 }
 
 
+_FORM = Form(
+    "verdict",
+    {
+        "type": "object",
+        "properties": {"verdict": {"type": "string", "enum": list(_CHOICES)}},
+        "required": ["verdict"],
+        "additionalProperties": False,
+    },
+)
+
+
 def prompt(given: Given, settings: JudgeSettings) -> Prompt:
     """What is asked. The same arguments give the same prompt."""
     language = language_of(settings.language, given.question)
@@ -191,46 +202,40 @@ def prompt(given: Given, settings: JudgeSettings) -> Prompt:
         fenced("answer", code, answer),
         _ASK[language],
     ]
-    return Prompt((Message("system", _SYSTEM[language]), Message("user", "\n\n".join(parts))))
+    return Prompt((Message("system", _SYSTEM[language]), Message("user", "\n\n".join(parts))), form=_FORM)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
 class Opinion(NamedTuple):
-    """One vote: a choice, or None and "KIND: WORDS"."""
+    """One vote: a choice, or None, "KIND: WORDS" and what came back."""
 
     choice: str | None
     reason: str = ""
+    reply: str = ""
 
 
 def read(answer: Answer | NoAnswer) -> Opinion:
-    """One of right, wrong, cannot say: alone, or as the one value of a JSON object, bare or in a code block.
+    """One of right, wrong, cannot say: alone, or as the one value of a JSON object, bare or in a code block, behind the
+    model's thinking where it writes that down (rerankops.llm.final).
 
     Nothing is searched for in other text: that is where a verdict that the judged answer asks for would be.
     """
-    if isinstance(answer, NoAnswer):
-        return Opinion(None, f"{answer.kind}: {answer.words}")
-    if answer.finish_reason == "length":
-        return Opinion(None, "cut: the verdict was not at its end at llm.max_tokens")
-    if answer.finish_reason == "content_filter":
-        return Opinion(None, "filtered: the server withheld the verdict")
-    text = answer.text.strip()
-    if not text:
-        return Opinion(None, "empty: the server sent an empty verdict")
+    found = final(answer)
+    if found.text is None:
+        return Opinion(None, found.reason, found.reply)
+    text = unfenced(found.text)
     if text.lower().rstrip(".") in _CHOICES:
         return Opinion(text.lower().rstrip("."))
-    if block := re.fullmatch(r"```(?:json)?\s*(\{[^{}`]*\})\s*```", text):
-        text = block[1]
-    shown = " ".join(text.split())[:80]
     try:
-        found = json.loads(text, object_pairs_hook=list)
+        said = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):
-        return Opinion(None, f"unreadable: {shown!r} is no verdict")
-    pair = found[0] if isinstance(found, list) and len(found) == 1 else None
+        said = None
+    pair = said[0] if isinstance(said, list) and len(said) == 1 else None
     if isinstance(pair, tuple) and pair[0] == "verdict" and pair[1] in _CHOICES:
         return Opinion(str(pair[1]))
-    return Opinion(None, f"unreadable: {shown!r} is no verdict")
+    return Opinion(None, unreadable(found, "verdict"), found.reply)
 
 
 def majority(said: Sequence[Opinion], votes: int) -> Verdict:
@@ -238,8 +243,10 @@ def majority(said: Sequence[Opinion], votes: int) -> Verdict:
     choice, count = Counter(one.choice for one in said).most_common(1)[0]
     if count > votes // 2 and choice in (RIGHT, WRONG):
         return Verdict(choice == RIGHT, "llm")
-    unheard = next((one.reason for one in said if one.choice is None), None)
-    return Verdict(None, None, unheard or "undecided: the judge cannot say, or its votes are split")
+    unheard = next((one for one in said if one.choice is None), None)
+    if unheard is None:
+        return Verdict(None, None, "undecided: the judge cannot say, or its votes are split")
+    return Verdict(None, None, unheard.reason, unheard.reply)
 
 
 def _agree(_: int, first: Answer | NoAnswer, second: Answer | NoAnswer) -> bool:

@@ -23,34 +23,51 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Form:
+    """The form of an answer: a JSON schema, and a name for it (letters, digits, _ and -). The server is asked to keep
+    to it where it can (llm.structured_output); what comes back is read as strictly as without."""
+
+    name: str
+    schema: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
 class Prompt:
-    """What is asked. max_tokens, seed: None is what the settings say; another seed is another opinion."""
+    """What is asked. max_tokens, seed: None is what the settings say; another seed is another opinion. form: None: any
+    text."""
 
     messages: tuple[Message, ...]
     max_tokens: int | None = None
     seed: int | None = None
+    form: Form | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. text may be empty. finish_reason: stop, length (cut at max_tokens), content_filter, …
-    tokens: of prompt and answer, as the server says, else estimated. cached: nothing was sent for it. seconds: how long
-    its request took, among llm.concurrency others, also where it was kept since; None where nobody knows."""
+    """What came back, as the server sent it; rerankops.llm.final takes from it what the model says in the end.
+
+    text may be empty. finish_reason: stop, length (cut at max_tokens), content_filter, tool_calls, refusal (text says
+    what the model declined with), … tokens: of prompt and answer, as the server says, else estimated. cached: nothing
+    was sent for it. seconds: how long its request took, among llm.concurrency others, also where it was kept since;
+    None where nobody knows. reasoning: what the server sent apart as the model's thinking; never part of an answer."""
 
     text: str
     finish_reason: str
     tokens: int
     cached: bool = False
     seconds: float | None = field(default=None, compare=False)
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)
 class NoAnswer:
     """Why there is none. refused: the server will not answer this prompt; unavailable: it did not, however often it
-    was asked; malformed: what came back is no answer; budget: it was not asked any more."""
+    was asked; malformed: what came back is no answer; budget: it was not asked any more. reply: what came back, where
+    something did."""
 
     kind: Literal["refused", "unavailable", "malformed", "budget"]
     words: str
+    reply: str = field(default="", compare=False)
 
 
 class Cache(Protocol):

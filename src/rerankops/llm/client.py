@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import httpx
@@ -23,9 +23,10 @@ from tenacity.stop import stop_when_event_set
 
 from rerankops.config import LlmSettings
 from rerankops.errors import ServerRefused, ServerUnavailable, SettingsError
+from rerankops.exchange import Exchanges, Reply, TooLarge, TooSlow
 from rerankops.llm import replies
 from rerankops.llm.asking import OVERHEAD, Answer, Budget, Cache, NoAnswer, Prompt, estimated_tokens
-from rerankops.llm.replies import Again, NotThis, Unsent
+from rerankops.llm.replies import Again, FormRefused, NotThis, Unsent
 
 log = logging.getLogger("rerankops")
 API_KEY = "RERANKOPS_LLM_API_KEY"
@@ -38,6 +39,16 @@ _PATIENCE = 5
 """Prompts in a row that the server did not answer however often it was asked, before nobody asks any more."""
 _LARGEST = 8 * 2**20
 """Bytes of a reply; what is larger is no answer to a question."""
+_CODES = {
+    "invalid_api_key": 401,
+    "model_not_found": 404,
+    "insufficient_quota": 402,
+    "rate_limit_exceeded": 429,
+    "server_error": 500,
+    "service_unavailable": 503,
+    "overloaded_error": 503,
+}
+"""What the codes of errors that come with status 200 stand for; a number there is a status itself."""
 
 
 class Client:
@@ -60,12 +71,14 @@ class Client:
         self.url = _endpoint(settings)
         self._key = _api_key(os.environ if environ is None else environ)
         self._not_before = 0.0
+        self._takes_forms = settings.structured_output == "auto"
         logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request would bury the rest of a task's log
         self._http = httpx.Client(
             headers={"authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=httpx.Timeout(settings.timeout, connect=min(10.0, settings.timeout)),
             limits=httpx.Limits(max_connections=settings.concurrency),
         )
+        self._exchanges = Exchanges(self._http)
 
     def __enter__(self) -> Client:
         return self
@@ -74,7 +87,8 @@ class Client:
         self._http.close()
 
     def body(self, prompt: Prompt) -> dict[str, Any]:
-        """What is sent, and what the answer is remembered by: temperature 0 and a seed, then llm.extra over it."""
+        """What is sent, and what the answer is remembered by: temperature 0, a seed and the form of the answer, then
+        llm.extra over it. To a server that refuses forms the same is sent without."""
         body: dict[str, Any] = {
             "model": self.settings.model,
             "messages": [asdict(message) for message in prompt.messages],
@@ -82,6 +96,9 @@ class Client:
             "seed": self.settings.seed if prompt.seed is None else prompt.seed,
             "max_tokens": prompt.max_tokens or self.settings.max_tokens,
         }
+        if prompt.form and self.settings.structured_output == "auto":
+            form = {"name": prompt.form.name, "strict": True, "schema": prompt.form.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         return {name: value for name, value in {**body, **(self.settings.extra or {})}.items() if value is not None}
 
     def key(self, prompt: Prompt) -> str:
@@ -118,7 +135,8 @@ class Client:
         if not entry:
             return None
         text, finish_reason, tokens = str(entry["text"]), str(entry["finish_reason"]), int(entry["tokens"])
-        return Answer(text, finish_reason, tokens, cached=True, seconds=entry.get("seconds"))
+        reasoning = str(entry.get("reasoning") or "")
+        return Answer(text, finish_reason, tokens, cached=True, seconds=entry.get("seconds"), reasoning=reasoning)
 
     def _ask_all(self, waiting: Mapping[str, Prompt], when_away: WhenAway) -> dict[str, Answer | NoAnswer]:
         found: dict[str, Answer | NoAnswer] = {}
@@ -162,6 +180,36 @@ class Client:
 
     def _answer(self, key: str, prompt: Prompt, stop: threading.Event) -> Answer | NoAnswer:
         body = self.body(prompt)
+        plain = self.body(replace(prompt, form=None))
+        try:
+            answer = self._formed(body, plain, stop) if plain != body else self._patiently(body, stop)
+        except NotThis as problem:
+            return problem.outcome
+        if self.cache:
+            self.cache.put(key, {"model": body["model"], **asdict(answer)})
+        return answer
+
+    def _formed(self, body: Mapping[str, Any], plain: Mapping[str, Any], stop: threading.Event) -> Answer:
+        """The answer to a request with a form, or to the same without where the server refuses that, or holds the
+        model's thinking to the form and leaves the answer empty (vllm-project/vllm#48863, LM Studio's #1773)."""
+        if not self._takes_forms:
+            return self._patiently(plain, stop)
+        empty: Answer | None = None
+        try:
+            answer = self._patiently(body, stop)
+            if answer.text.strip() or answer.finish_reason != "stop":
+                return answer
+            empty, why, lasting = answer, "left the answer empty", True
+        except FormRefused as refused:
+            why, lasting = f"refused: {refused}", refused.lasting
+        answer = self._patiently(plain, stop)
+        if lasting and self._takes_forms and (empty is None or answer.text.strip()):
+            self._takes_forms = False
+            log.info("llm: asked without response_format, which the server %s", why)
+        return answer
+
+    def _patiently(self, body: Mapping[str, Any], stop: threading.Event) -> Answer:
+        """The answer to one request, however often it has to be sent. Raises NotThis or ServerRefused."""
         retrying = Retrying(
             stop=stop_any(stop_after_attempt(1 + self.settings.retries), stop_when_event_set(stop)),
             wait=self._pause,
@@ -170,13 +218,7 @@ class Client:
             before_sleep=_note,
             reraise=True,
         )
-        try:
-            answer = retrying(self._try, body, stop)
-        except NotThis as problem:
-            return problem.outcome
-        if self.cache:
-            self.cache.put(key, {"model": body["model"], **asdict(answer)})
-        return answer
+        return retrying(self._try, body, stop)
 
     def _try(self, body: Mapping[str, Any], stop: threading.Event) -> Answer:
         """One request. Raises Again, NotThis or ServerRefused."""
@@ -195,35 +237,37 @@ class Client:
             seconds = round(time.perf_counter() - started, 4)
             if status != 200:
                 cost = 0
-                raise self._refusal(status, headers, raw)
+                raise self._refusal(status, headers, *replies.reason(raw), formed="response_format" in body)
             cost = most + sum(map(estimated_tokens, texts))
             reply = replies.read(headers, raw, self._tidy)
             usage = replies.usage(reply)
             cost = cost if usage is None else usage
-            text, finish_reason = replies.content(reply, self._tidy)
+            if error := replies.error_of(reply):
+                raise self._error(*error, headers, raw, formed="response_format" in body)
+            said = replies.content(reply, self._tidy, raw)
+            if said.finish_reason in replies.BROKEN_OFF:
+                raise Again("unavailable", f"the server broke the reply off ({said.finish_reason})", said.text)
             if usage is None:
-                cost = sum(map(estimated_tokens, [*texts, text]))
-            return Answer(text, finish_reason, cost, seconds=seconds)
+                cost = sum(map(estimated_tokens, [*texts, said.text, said.reasoning]))
+            return Answer(said.text, said.finish_reason, cost, seconds=seconds, reasoning=said.reasoning)
         except Unsent:
             cost = 0
             raise
         finally:
             self.budget.settle(reserved, cost)
 
-    def _send(self, content: bytes) -> tuple[int, httpx.Headers, bytes]:
+    def _send(self, content: bytes) -> Reply:
         """Status, headers and body. llm.timeout is for all of it: a server that drips is late as well."""
-        deadline = time.monotonic() + self.settings.timeout
-        raw = bytearray()
         headers = {"content-type": "application/json", "accept": "application/json"}
+        seconds = self.settings.timeout
         try:
-            with self._http.stream("POST", self.url, content=content, headers=headers) as response:
-                for piece in response.iter_bytes():
-                    raw += piece
-                    if len(raw) > _LARGEST:
-                        raise NotThis("malformed", f"a reply of more than {_LARGEST // 2**20} MB")
-                    if time.monotonic() > deadline:
-                        raise Again("unavailable", f"no whole answer within {self.settings.timeout:g} s (llm.timeout)")
-                return response.status_code, response.headers, bytes(raw)
+            return self._exchanges.send(
+                "POST", self.url, seconds=seconds, largest=_LARGEST, content=content, headers=headers
+            )
+        except TooLarge as error:
+            raise NotThis("malformed", str(error)) from error
+        except TooSlow as error:
+            raise Again("unavailable", f"no whole answer within {seconds:g} s (llm.timeout)") from error
         except httpx.ConnectTimeout as error:
             raise Unsent("unavailable", "no connection within the time allowed; is it reachable?") from error
         except httpx.TimeoutException as error:
@@ -242,9 +286,16 @@ class Client:
             kind = Unsent if isinstance(error, httpx.ConnectError) else Again
             raise kind("unavailable", f"{words}; is it running and reachable?") from error
 
-    def _refusal(self, status: int, headers: httpx.Headers, raw: bytes) -> Exception:
-        """What to raise for a status other than 200."""
-        reason, code = replies.reason(raw)
+    def _error(
+        self, status: int | None, words: str, code: str, headers: httpx.Headers, raw: bytes, *, formed: bool
+    ) -> Exception:
+        """What to raise for an error in a reply with status 200."""
+        if status is not None or code in _CODES:
+            return self._refusal(status or _CODES[code], headers, words, code, formed=formed)
+        return NotThis("malformed", f"an error instead of an answer: {self._tidy(words)}", replies.visible(raw))
+
+    def _refusal(self, status: int, headers: httpx.Headers, reason: str, code: str, *, formed: bool) -> Exception:
+        """What to raise for a status other than 200. formed: the request had a form."""
         said = f"status {status}, {self._tidy(reason)}"
         if status in (401, 403):
             how = "the key in" if self._key else "no key: set"
@@ -257,6 +308,8 @@ class Client:
                 f"{self._where}: there is no model {self.settings.model!r}, or no chat completions ({said}{target}); "
                 "check llm.url (it ends in /v1 on most servers) and llm.model"
             )
+        if formed and status in (400, 422, 500, 501):
+            return FormRefused(said, lasting=status != 500)
         if status in (408, 425, 429) or (status >= 500 and status != 501):
             wait = replies.retry_after(headers.get("retry-after"))
             if wait > self.settings.max_wait:
@@ -264,7 +317,7 @@ class Client:
             if wait:
                 self._not_before = max(self._not_before, time.monotonic() + wait)
             return Again("unavailable", said)
-        return NotThis("refused", said)
+        return NotThis("refused", f"{said}; what a request holds can be changed by llm.extra", replies.shown(reason))
 
     def _pause(self, state: RetryCallState) -> float:
         """Exponential with full jitter. What Retry-After asked for is waited for by everybody, before each request."""

@@ -13,6 +13,8 @@ import json
 import re
 from typing import Any, Literal
 
+from rerankops.plain import blanked
+
 Language = Literal["zh", "en"]
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
@@ -26,9 +28,10 @@ def language_of(setting: Literal["auto", "zh", "en"], text: str) -> Language:
 
 
 def plain(text: str) -> str:
-    """A text that opens no tag and no control token, such as <|im_end|> or [INST], whatever the chat template."""
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", text).replace("<", "＜").replace(">", "＞")
-    return re.sub(r"\[(?=/?[A-Z_]{3,}\])", "[ ", text)
+    """A text that opens no tag and no control token, such as <|im_end|>, [INST] or [gMASK], whatever the chat template,
+    and hides nothing: control characters and invisible tags are spaces."""
+    text = blanked(text).replace("<", "＜").replace(">", "＞")
+    return re.sub(r"\[(?=\s*/?\s*[A-Za-z_]{2,}\s*\])", "[ ", text)
 
 
 def shortened(text: str, most: int) -> str:

@@ -8,19 +8,29 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import httpx
 
+from rerankops import exchange
 from rerankops.llm.asking import NoAnswer
+
+SHOWN = 2000
+"""Characters of a reply that are kept to be shown to a person."""
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Fields of a message in which servers send thinking apart: DeepSeek and vLLM, OpenRouter and Ollama, others."""
+BROKEN_OFF = frozenset({"abort", "error", "network_error", "insufficient_system_resource"})
+"""Finish reasons of a reply that the server did not bring to its end, of vLLM, OpenRouter, Zhipu and DeepSeek."""
 
 
 class NotThis(Exception):
-    """No answer to this prompt, and another try would bring none."""
+    """No answer to this prompt, and another try would bring none. reply: what came back."""
 
-    def __init__(self, kind: Literal["refused", "unavailable", "malformed", "budget"], words: str) -> None:
+    def __init__(
+        self, kind: Literal["refused", "unavailable", "malformed", "budget"], words: str, reply: str = ""
+    ) -> None:
         super().__init__(words)
-        self.outcome = NoAnswer(kind, words)
+        self.outcome = NoAnswer(kind, words, reply)
 
 
 class Again(NotThis):
@@ -31,36 +41,76 @@ class Unsent(Again):
     """Nothing reached the server, so nothing was spent."""
 
 
+class FormRefused(NotThis):
+    """The server will not answer this prompt in its form. lasting: nor another prompt; else it may have been broken."""
+
+    def __init__(self, words: str, *, lasting: bool) -> None:
+        super().__init__("refused", words)
+        self.lasting = lasting
+
+
+class Said(NamedTuple):
+    """Text, finish_reason and reasoning of an Answer."""
+
+    text: str
+    finish_reason: str
+    reasoning: str
+
+
 Tidy = Callable[[str], str]
 """Makes one short line of what a server said."""
 
 
 def read(headers: httpx.Headers, raw: bytes, tidy: Tidy) -> Mapping[str, Any]:
-    """The JSON object of a reply."""
+    """The JSON object of a reply; some servers call theirs text/plain."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    shown = tidy(_visible(raw))
-    if "json" not in kind:
-        raise NotThis("malformed", f"a reply of type {kind or 'unknown'} instead of JSON: {shown!r}")
+    shown, whole = tidy(_visible(raw)), visible(raw)
     try:
-        reply = json.loads(raw)
+        reply = exchange.parse(raw)
+    except exchange.TooDeep as error:
+        raise NotThis("malformed", f"a reply with {error}", whole) from error
     except (ValueError, RecursionError) as error:
-        raise Again("malformed", f"a reply that is no whole JSON: …{shown[-40:]!r}") from error
+        if "json" not in kind:
+            raise NotThis(
+                "malformed", f"a reply of type {kind or 'unknown'} instead of JSON: {shown!r}", whole
+            ) from None
+        raise Again("malformed", f"a reply that is no whole JSON: …{shown[-40:]!r}", whole) from error
     if not isinstance(reply, Mapping):
-        raise NotThis("malformed", f"a reply that is no object: {shown!r}")
+        if "json" not in kind:
+            raise NotThis("malformed", f"a reply of type {kind or 'unknown'} instead of JSON: {shown!r}", whole)
+        raise NotThis("malformed", f"a reply that is no object: {shown!r}", whole)
     return reply
 
 
-def content(reply: Mapping[str, Any], tidy: Tidy) -> tuple[str, str]:
-    """Text and finish_reason of the first choice."""
-    choices = reply.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, Mapping) else None
-    if not isinstance(first, Mapping) or not isinstance(message, Mapping):
-        raise NotThis("malformed", f"a reply without choices: {tidy(str(reply.get('error') or dict(reply)))}")
-    text, finish_reason = message.get("content"), first.get("finish_reason")
-    if not isinstance(text, str | None):
-        raise NotThis("malformed", f"a reply whose content is no text: {tidy(str(text))}")
-    return text or "", str(finish_reason or "unknown")
+def error_of(reply: Mapping[str, Any]) -> tuple[int | None, str, str] | None:
+    """The error that a reply with status 200 holds, if it holds one: (status, words, code). status: the HTTP status
+    that it stands for; None where it names none."""
+    choice = _choice(reply)
+    error = reply.get("error") or (choice or {}).get("error")
+    if not error:
+        return None
+    words, code = _reason(error)
+    status = int(code) if code.isascii() and code.isdecimal() and len(code) == 3 and code[0] in "45" else None
+    return status, words, code
+
+
+def content(reply: Mapping[str, Any], tidy: Tidy, raw: bytes) -> Said:
+    """What the first choice says. raw: the reply, to be shown where it says nothing."""
+    first = _choice(reply)
+    message = first.get("message") if first else None
+    if first is None or not isinstance(message, Mapping):
+        raise NotThis("malformed", f"a reply without choices: {tidy(_visible(raw))}", visible(raw))
+    finish_reason = str(first.get("finish_reason") or "unknown")
+    reasoning = "\n".join(text for name in _REASONING if isinstance(text := message.get(name), str) and text.strip())
+    text, thought, declined = _parts(message.get("content"), tidy, raw)
+    reasoning = "\n".join(filter(None, [reasoning, thought]))[:SHOWN]
+    refusal = message.get("refusal")
+    if declined or (isinstance(refusal, str) and refusal.strip()):
+        return Said(declined or str(refusal), "refusal", reasoning)
+    for name in ("tool_calls", "function_call"):
+        if message.get(name):
+            return Said(json.dumps(message[name], ensure_ascii=False)[:SHOWN], "tool_calls", reasoning)
+    return Said(text, finish_reason, reasoning)
 
 
 def usage(reply: Mapping[str, Any]) -> int | None:
@@ -77,22 +127,20 @@ def usage(reply: Mapping[str, Any]) -> int | None:
 def reason(raw: bytes) -> tuple[str, str]:
     """What an error reply says, and its code."""
     try:
-        error = json.loads(raw)
+        error = exchange.parse(raw)
     except (ValueError, RecursionError):
         return _visible(raw) or "no reason given", ""
-    inner = error.get("error", error) if isinstance(error, Mapping) else error
-    if isinstance(inner, Mapping):
-        words = inner.get("message") or inner.get("detail") or inner
-        return str(words), str(inner.get("code") or inner.get("type") or "")
-    return str(inner), ""
+    return _reason(error.get("error", error) if isinstance(error, Mapping) else error)
 
 
-def _visible(raw: bytes) -> str:
-    """The words of a body, of an HTML page without its markup."""
-    text = raw[: 64 * 1024].decode("utf-8", "replace")
-    if "<html" in text.lower() or "<!doctype" in text.lower():
-        text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    return " ".join(text.split())
+def visible(raw: bytes) -> str:
+    """What a person is shown of a body."""
+    return shown(raw.decode("utf-8", "replace"))
+
+
+def shown(text: str) -> str:
+    """A text, cut at SHOWN characters, with what is left out counted."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text) - SHOWN:,} more characters)"
 
 
 def retry_after(value: str | None) -> float:
@@ -108,3 +156,50 @@ def retry_after(value: str | None) -> float:
     except ValueError:
         return 0.0
     return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+
+
+# -- private ----------------------------------------------------------------------------------------------------------
+
+
+def _choice(reply: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    choices = reply.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, Mapping) else None
+
+
+def _parts(said: Any, tidy: Tidy, raw: bytes) -> tuple[str, str, str]:
+    """(answer, thinking, refusal) of a message's content: a text, or a list of parts of which each says its type."""
+    found: dict[str, list[str]] = {"text": [], "thinking": [], "refusal": []}
+    for part in said if isinstance(said, list) else [said or ""]:
+        kind, text = ("text", part) if isinstance(part, str) else _part(part)
+        if text is None:
+            raise NotThis("malformed", f"a reply whose content is no text: {tidy(str(said))}", visible(raw))
+        found[kind].append(text)
+    return "".join(found["text"]), "\n".join(found["thinking"]), "\n".join(found["refusal"])
+
+
+def _part(part: Any) -> tuple[str, str | None]:
+    """(kind, text) of one part of a content; text None: it is no text."""
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(part, Mapping) or not isinstance(kind, str):
+        return "text", None
+    kind = {"output_text": "text", "reasoning": "thinking"}.get(kind, kind)
+    if kind == "thinking":
+        return kind, json.dumps(part, ensure_ascii=False)[:SHOWN]
+    text = part.get(kind) if kind in ("text", "refusal") else None
+    return (kind, text) if isinstance(text, str) else ("text", None)
+
+
+def _reason(error: Any) -> tuple[str, str]:
+    if isinstance(error, Mapping):
+        words = error.get("message") or error.get("detail") or error
+        return str(words), str(error.get("code") or error.get("type") or "")
+    return str(error), ""
+
+
+def _visible(raw: bytes) -> str:
+    """The words of a body, of an HTML page without its markup."""
+    text = raw[: 16 * 1024].decode("utf-8", "replace")
+    if "<html" in text.lower() or "<!doctype" in text.lower():
+        text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    return " ".join(text.split())

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 from rerankops.errors import InputError
 from rerankops.pipeline.context import Context, step
-from rerankops.pipeline.models import person
+from rerankops.pipeline.models import signed
 from rerankops.pipeline.training import read_plan
+from rerankops.privacy import Redactor
 from rerankops.workspace import Address
 
 ACCEPTED = "accepted"
@@ -23,7 +24,8 @@ ACCEPTED = "accepted"
 def acceptances(context: Context, gold: Address) -> dict[str, str]:
     """Who accepted which stratum of a gold version, and why; of several the first."""
     workspace = context.workspace
-    given = [workspace.read_document(workspace.require(name, "")) for name in workspace.refs(ACCEPTED)]
+    without = "accept again what it accepted (rerankops gate accept)"
+    given = [workspace.record(name, without=without) for name in workspace.refs(ACCEPTED)]
     held = sorted((one["at"], one["stratum"], one) for one in given if one["gold"] == gold)
     found: dict[str, str] = {}
     for _, stratum, one in held:
@@ -34,7 +36,7 @@ def acceptances(context: Context, gold: Address) -> dict[str, str]:
 @step
 def accept(context: Context, stratum: str, reason: str, by: str | None = None) -> Address:
     """Keeps that a person accepts what the newest decision cannot tell about, and decides again about the same
-    evaluation. by: None is the user of this process. Returns the new decision.
+    evaluation. by: a name, kept beside the account that runs this. Returns the new decision.
 
     Raises InputError when there is no decision, no reason, or the newest decision does not name the stratum.
     """
@@ -53,8 +55,8 @@ def accept(context: Context, stratum: str, reason: str, by: str | None = None) -
     plan, contenders, evaluation = workspace.manifest(newest).inputs
     document: Mapping[str, str] = {
         "stratum": stratum,
-        "reason": " ".join(reason.split()),
-        "by": by or person(),
+        "reason": Redactor(context.settings.queries).text(" ".join(reason.split())),
+        "by": signed(by),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "gold": read_plan(context, plan).gold,
     }

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
@@ -48,7 +49,7 @@ def adjudicate(context: Context) -> Address | None:
     outcome = _adjudicate(context)
     if outcome is None:
         return None
-    log.info("annotators: %s/objects/%s/%s", context.workspace.root, outcome.scorecards, PAGE)
+    log.info("annotators: %s", context.workspace.place(outcome.scorecards, PAGE))
     return take_in(context, "human", outcome.judgments)
 
 
@@ -59,7 +60,7 @@ def scorecards(context: Context) -> UPath | None:
     Beside it lie scorecards.parquet (records.Scorecard), agreement.json and contested.parquet.
     """
     outcome = _adjudicate(context)
-    return context.workspace.root / "objects" / outcome.scorecards / PAGE if outcome else None
+    return UPath(context.workspace.place(outcome.scorecards, PAGE)) if outcome else None
 
 
 def scorecard_table(context: Context) -> pa.Table:
@@ -133,9 +134,14 @@ def _adjudicate(context: Context) -> _Outcome | None:
 
     @functools.cache
     def work() -> tuple[Adjudication, Report]:
-        annotations = pa.concat_tables([workspace.read(address, Annotation) for address in accepted])
+        parts = [workspace.read(address, Annotation) for address in accepted]
+        annotations = pa.concat_tables(parts)
+        order = np.argsort(np.argsort([_delivered(context, address) for address in accepted], kind="stable"))
+        delivered = np.repeat(order, [part.num_rows for part in parts])
         tasks = pa.concat_tables([workspace.read(address, AnnotationTask) for address in batches])
-        found = adjudicate_answers(gather(annotations, tasks, adjudicators=settings.adjudicators), settings)
+        found = adjudicate_answers(
+            gather(annotations, tasks, adjudicators=settings.adjudicators, delivered=delivered), settings
+        )
         return found, report(found, annotations, settings, set_aside=_set_aside(context, accepted))
 
     def make() -> tuple[pa.Table, dict[str, float]]:
@@ -169,6 +175,13 @@ def _accepted(context: Context) -> tuple[list[Address], list[Address]]:
     accepted = sorted({workspace.require(name, "") for name in workspace.refs(ACCEPTED)})
     behind = _behind(context, accepted)
     return accepted, sorted(address for address, manifest in behind.items() if manifest.kind == AnnotationTask.name)
+
+
+def _delivered(context: Context, accepted: Address) -> str:
+    """When the delivery came that accepted annotations are of, ISO 8601."""
+    behind = _behind(context, [accepted])
+    came = [manifest.created_at for manifest in behind.values() if manifest.kind == "deliveries"]
+    return max(came, default=behind[accepted].created_at)
 
 
 def _behind(context: Context, addresses: Sequence[Address]) -> dict[Address, Manifest]:

@@ -11,6 +11,7 @@ from rerankops.pipeline.evaluation import read_decision
 from rerankops.pipeline.incumbent import registry
 from rerankops.pipeline.promotion import register
 from rerankops.pipeline.training import read_plan
+from rerankops.plain import in_markdown
 from rerankops.workspace import Address
 
 GATE, PERSON = "gate", "person"
@@ -42,13 +43,13 @@ def question(context: Context, decision: Address, registered: Mapping[str, Any])
     lines = [
         f"**{verdict.system}**, registered as version {version} of `{name}`, would serve in place of {instead}.",
         "",
-        *(f"- {reason}" for reason in verdict.reasons),
+        *(f"- {in_markdown(reason)}" for reason in verdict.reasons),
         "",
         f"Report: {_report(context, registered)}",
         "",
         f"**The gate's rules** (decision `{decision}`)",
         "",
-        *(f"- {'passed' if rule.passed else 'not passed'}: {rule.words}" for rule in verdict.rules),
+        *(f"- {'passed' if rule.passed else 'not passed'}: {in_markdown(rule.words)}" for rule in verdict.rules),
         "",
         f"Without an answer within {settings.promotion.approval_timeout_hours:g} hours nothing is promoted.",
     ]
@@ -85,7 +86,7 @@ def reject(context: Context, decision: Address, answer: Mapping[str, Any]) -> di
 def _report(context: Context, registered: Mapping[str, Any]) -> str:
     """Where the report is: its run in MLflow when people can open that, and the file."""
     settings = context.settings.registry
-    file = f"`{context.workspace.root / 'objects' / registered['report'] / 'report.html'}`"
+    file = f"`{context.workspace.place(registered['report'], 'report.html')}`"
     served = (settings.ui_url or settings.tracking_uri or "").rstrip("/")
     if not served.startswith(("http://", "https://")):
         return file

@@ -15,6 +15,7 @@ import pyarrow as pa
 from rerankops import config
 from rerankops.config import Settings
 from rerankops.errors import SettingsError
+from rerankops.privacy.messages import RedactingFilter, clean_error, region_of_messages
 from rerankops.records import Record
 from rerankops.workspace import Address, Workspace
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rerankops.elastic import Cluster, Connection
 
 log = logging.getLogger("rerankops")
+log.addFilter(RedactingFilter())
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -127,10 +129,21 @@ def load(
 
 
 def step(function: Callable[Concatenate[Context, P], R]) -> Callable[..., R]:
-    """Marks a step: called with `context=` it uses that one, without it the one that the environment describes."""
+    """Marks a step: called with `context=` it uses that one, without it the one that the environment describes.
+
+    What it raises and logs holds no personal data: Airflow and terminals show it, and logs are kept.
+    """
 
     @functools.wraps(function)
     def run(*args: P.args, context: Context | None = None, **kwargs: P.kwargs) -> R:  # type: ignore[valid-type]
-        return function(context or load(), *args, **kwargs)
+        here = context or load()
+        with region_of_messages(here.settings.queries.phone_region):
+            try:
+                return function(here, *args, **kwargs)
+            except Exception as error:
+                cleaned = clean_error(error)
+                if cleaned is error:
+                    raise
+                raise cleaned from None
 
     return run

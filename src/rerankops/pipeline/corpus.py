@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rerankops.config import EncoderSettings
 from rerankops.pipeline.context import Context, step
 from rerankops.pipeline.gold_sets import FROZEN, asked, find
+from rerankops.pipeline.set_aside import reading_of
 from rerankops.queries.sources import read_corpus, read_gold
 from rerankops.records import GoldQuestion, Passage
 from rerankops.workspace import Address, Workspace, digest
@@ -30,9 +31,14 @@ _ENCODER = "encoder.json"
 
 @step
 def load_corpus(context: Context) -> Address:
-    """Reads sources.corpus into the workspace and points `corpus` at it. The same passages give the same address."""
-    passages = read_corpus(context.settings.sources.corpus or "")
-    address = context.workspace.publish(Passage, passages, step="load_corpus", counts={"passages": passages.num_rows})
+    """Reads sources.corpus into the workspace and points `corpus` at it. The same passages give the same address.
+
+    With reading.skip_bad, rows that are no passages are set aside.
+    """
+    with reading_of(context, CORPUS) as aside:
+        passages = read_corpus(context.settings.sources.corpus or "", context.settings.reading, aside=aside)
+    counts = {"passages": passages.num_rows, **(aside.counts() if aside else {})}
+    address = context.workspace.publish(Passage, passages, step="load_corpus", counts=counts)
     context.workspace.point(CORPUS, address)
     return address
 
@@ -48,7 +54,8 @@ def load_gold(context: Context) -> Address:
         _, _, frozen = find(workspace, source.removeprefix(FROZEN))
         address = context.table(GoldQuestion, lambda: asked(workspace, frozen), step="load_gold", inputs=[frozen])
     else:
-        questions = read_gold(source)
+        with reading_of(context, GOLD) as aside:
+            questions = read_gold(source, context.settings.reading, aside=aside)
         address = workspace.publish(
             GoldQuestion, questions, step="load_gold", counts={"gold_questions": questions.num_rows}
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rerankops.pipeline.context import Context, step
+from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.judgments import JUDGMENTS
 from rerankops.pipeline.looks import looks
 from rerankops.records import Judgment
@@ -49,6 +49,20 @@ def retraining_due(context: Context) -> Due:
     now = workspace.require(JUDGMENTS, "run ingest_annotations first; there are no judgments to train on")
     fresh = _labels(context, now).join(_labels(context, last["judgments"]), on=_LABEL, how="anti")
     return Due(fresh.height, wanted)
+
+
+@step
+def later_judgments(context: Context, plan: Address | None) -> Address | None:
+    """The judgments in force, when they are not those that a retraining was planned with and make another one due.
+    plan: None for a retraining that was not planned after all."""
+    if plan is None:
+        return None
+    now = context.workspace.ref(JUDGMENTS)
+    if now is None or now == context.workspace.read_document(plan)["judgments"]:
+        return None
+    found = retraining_due(context=context)
+    log.info("judgments came meanwhile: %s", found.words)
+    return now if found.now else None
 
 
 def _labels(context: Context, judgments: Address) -> pl.DataFrame:

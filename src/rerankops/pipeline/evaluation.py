@@ -78,7 +78,7 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
             reader_ms = asked.reader.milliseconds
             refused = _refused(rankings, passages, asked.reader, settings.scoring.top_k)
             asked.require_finished(settings.promotion.max_missing_share)
-            read, problems = asked.reader.read, asked.problems()
+            read, missing = asked.reader.read, {"problems": asked.problems(), "examples": asked.examples()}
         looks.record(planned, address)
         for system, table in measured.items():
             pq.write_table(table, folder / f"{system}.parquet")
@@ -107,7 +107,7 @@ def evaluate(context: Context, plan: Address, contenders: Address, ranked: Addre
             bootstrap_samples=settings.evaluation.bootstrap_samples,
             seed=settings.evaluation.seed,
         )
-        write_json(folder / "ladder.json", {**steps, "problems": problems})
+        write_json(folder / "ladder.json", {**steps, **missing})
         return {"gold_questions": gold.num_rows, **lost, "systems": len(measured), "read": read}
 
     return context.workspace.publish_folder("evaluations", build, step="evaluate", inputs=inputs)

@@ -10,19 +10,20 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from rerankops import reading
 from rerankops.annotation.gold import consensus, drafting
 from rerankops.annotation.gold.forms import ANNOTATOR
-from rerankops.errors import ArtefactMissing, InputError, SettingsError
+from rerankops.errors import ArtefactMissing, InputError
 from rerankops.evaluation.normalise import normalise
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.gold_sets import SETS, checked_name, entries
 from rerankops.pipeline.judgments import JUDGMENTS
 from rerankops.pipeline.queries import gold_texts, pull_events, pulled_events
+from rerankops.privacy import Redactor
 from rerankops.queries.distilling import distil
 from rerankops.queries.normalise import identify, near_to, stratum_of
-from rerankops.queries.privacy import redact
-from rerankops.queries.sources import json_lines, text_lines
+from rerankops.queries.sources import table_rows
 from rerankops.records import GoldAnswer, GoldDraft, Judgment, Query, QueryEvent
 from rerankops.workspace import Address, digest
 
@@ -211,21 +212,27 @@ def _from_file(context: Context, file: str | Path, taken: pl.DataFrame) -> tuple
     """records.GoldDraft as a frame. Personal data are removed; unusable and known questions are left out, counted."""
     settings, rows = context.settings.queries, list[dict[str, Any]]()
     if str(file).endswith(".txt"):
-        from upath import UPath
-
-        if not UPath(file).is_file():
-            raise SettingsError(f"--from-file is {str(file)!r}: no such file")
-        rows = [{"text": line.strip()} for line in text_lines(UPath(file)) if line.strip()]
+        (text,) = reading.files_at(str(file), setting="--from-file").files
+        for number, line, _ in reading.text_lines(text, context.settings.reading):
+            if isinstance(line, reading.Unfit):
+                raise InputError(f"{file}:{number}: {line}")
+            rows += [{"text": line.strip()}] if line.strip() else []
     else:
-        for place, row in json_lines(str(file), setting="--from-file"):
+        columns = (("text",),)
+        more = ("question_id", "stratum")
+        for place, row, _ in table_rows(
+            str(file), context.settings.reading, setting="--from-file", columns=columns, more=more
+        ):
             if not isinstance(row.get("text"), str) or not row["text"].strip():
                 raise InputError(f"{place}: text is missing; the line has {sorted(row)}")
             known = {name: str(row[name]) for name in ("question_id", "stratum") if row.get(name)}
             rows.append(known | {"text": row["text"].strip()})
     schema = {"question_id": pl.String, "text": pl.String, "stratum": pl.String}
     given = pl.DataFrame([schema.fromkeys(schema) | row for row in rows], schema=schema)
-    redacted = redact(given["text"], region=settings.phone_region)
-    frame = given.with_columns(text=redacted["text"]).hstack(identify(redacted["text"], settings))
+    redacted = Redactor(settings).redact(given["text"])
+    settled = pl.when(redacted["doubt"].is_null())
+    identified = identify(redacted["text"], settings).with_columns(settled.then("query_id").alias("query_id"))
+    frame = given.with_columns(text=redacted["text"]).hstack(identified)
     usable = frame.drop_nulls("query_id").unique("normal", keep="first", maintain_order=True)
     near = near_to(
         usable.select(id="query_id", normal="normal"),
@@ -247,4 +254,6 @@ def _from_file(context: Context, file: str | Path, taken: pl.DataFrame) -> tuple
         "unusable": frame["query_id"].null_count(),
         "left_out_near_known": usable.height - kept.height,
     }
+    if doubtful := redacted["doubt"].count():
+        counts["in_doubt"] = doubtful
     return drawn.sort("question_id"), counts

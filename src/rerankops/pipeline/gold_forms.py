@@ -24,12 +24,12 @@ from rerankops.pipeline.corpus import CORPUS, INDEX
 from rerankops.pipeline.gold import ANSWERS, ASSIGNMENTS, collected, draft_address, gold_status
 from rerankops.pipeline.gold_sets import checked_name
 from rerankops.pipeline.queries import search
+from rerankops.privacy import Redactor
 from rerankops.records import Candidate, GoldAnswer, GoldDraft, Passage
 from rerankops.workspace import Address
 
 CANDIDATES = "gold-candidates"
 """References: the candidates that a draft's forms show. Frozen with the first form: numbers on forms mean them."""
-_ENDINGS = {"jsonl": ".jsonl", "csv": ".csv"}
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _write(context: Context, header: Header, question_ids: Sequence[str], folder
             for one in questions
         ]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{header.draft}.{header.role}.{header.annotator}{_ENDINGS[form]}"
+    path = folder / f"{header.draft}.{header.role}.{header.annotator}.{form}"
     write_whole(folder / "how-to-answer.md", forms.GUIDELINES)
     write_whole(path, forms.render(header, questions, form))
     return path
@@ -194,9 +194,11 @@ def _collect(context: Context, path: Path) -> Returned:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    header = forms.header_of(content, str(path))
+    settings = context.settings.reading
+    header = forms.header_of(content, str(path), settings)
     checked_name(header.annotator, of="annotator")
-    answers = forms.parse(content, str(path), header, _asked(context, header))
+    answers = forms.parse(content, str(path), header, _asked(context, header), settings)
+    answers = _with_clean_comments(context, answers)
     _refuse_unknown(context, header, answers, path)
     about = {"draft": header.draft, "annotator": header.annotator, "role": header.role}
 
@@ -226,6 +228,12 @@ def _collect(context: Context, path: Path) -> Returned:
     )
     workspace.point(ref, address)
     return Returned(*told, merged.height)
+
+
+def _with_clean_comments(context: Context, answers: pa.Table) -> pa.Table:
+    """Without personal data in comments; answers stay, since a service number may be the right one."""
+    comments = Redactor(context.settings.queries).texts(answers["comment"].to_pylist())
+    return answers.set_column(answers.column_names.index("comment"), "comment", pa.array(comments, pa.string()))
 
 
 def _refuse_unknown(context: Context, header: Header, answers: pa.Table, path: Path) -> None:

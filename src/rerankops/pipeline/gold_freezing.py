@@ -24,7 +24,7 @@ from rerankops.pipeline.judgments import JUDGMENTS, withhold
 from rerankops.promotion import budget
 from rerankops.promotion.strata import level as strata_level
 from rerankops.queries.normalise import identify
-from rerankops.queries.sources import json_lines, read_gold
+from rerankops.queries.sources import read_gold, table_rows
 from rerankops.records import GoldDraft, GoldEntry, GoldQuestion, Judgment
 from rerankops.workspace import Address, digest
 
@@ -220,10 +220,10 @@ def _offered(
         return _entries(rows), [source, *answer_addresses(context, draft)]
     if file is None:
         return _none(), []
-    questions = read_gold(str(file))
+    questions = read_gold(str(file), context.settings.reading)
     people = {
         str(row.get("question_id") or row.get("query_id") or row.get("_id")): row.get("answered_by")
-        for _, row in json_lines(str(file), setting="--from-file")
+        for _, row, _ in table_rows(str(file), context.settings.reading, setting="--from-file")
     }
     address = workspace.publish(GoldQuestion, questions, step="read_gold", counts={"questions": questions.num_rows})
     rows = [
@@ -298,7 +298,7 @@ def _report(context: Context, leaks: pl.DataFrame, judged: pl.DataFrame) -> str:
         .sort("query_id")
     )
     stored = workspace.publish_document("gold_leaks", {"queries": rows.to_dicts()}, step="freeze_gold")
-    return f"{workspace.root}/objects/{stored}/document.json"
+    return workspace.place(stored, "document.json")
 
 
 def _lock(context: Context) -> Path:

@@ -27,7 +27,7 @@ def gold_file(context: Context) -> str | None:
     """Digest of the questions in the file that sources.gold names. None when it names none, or a frozen set, whose
     versions never change. Raises InputError or SettingsError when the file cannot be read."""
     source = context.settings.sources.gold
-    return None if not source or source.startswith(FROZEN) else _digest(read_gold(source))
+    return None if not source or source.startswith(FROZEN) else _digest(read_gold(source, context.settings.reading))
 
 
 def gold_file_at_planning(context: Context) -> str | None:

@@ -6,7 +6,7 @@ Texts that the corpus does not have come along as an artefact of their own, whic
 from __future__ import annotations
 
 import hashlib
-import io
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,9 +26,11 @@ from rerankops.pipeline.corpus import CORPUS, GOLD
 from rerankops.pipeline.gold_sets import checked_name
 from rerankops.pipeline.judgments import take_in
 from rerankops.pipeline.queries import gold_texts
-from rerankops.queries.privacy import redact
+from rerankops.pipeline.set_aside import keep
+from rerankops.privacy import Redactor
+from rerankops.reading import Aside, Place, Unusable
 from rerankops.records import ImportedLabel, Judgment, Passage
-from rerankops.workspace import Address, Workspace
+from rerankops.workspace import Address, Workspace, table_hash
 
 MATCHED = "match_passages"
 """The step whose passages training reads beside the corpus."""
@@ -68,16 +70,18 @@ def import_labels(
     """Reads a labelled set and makes it the source `imported-NAME` of `judgments`; again changes nothing, another
     content under the same name replaces the one before.
 
-    bad_file: rows that are no label go there, as JSON lines; without it one such row is refused. confidence: instead of
-    imports.confidence and imports.negative_confidence. Raises InputError and SettingsError as the readers do, and
-    ArtefactMissing without gold questions, which no imported query may come near.
+    bad_file: rows that are no label go there, as JSON lines; without it, and without reading.skip_bad, one such row is
+    refused. They are kept as `set-aside/import-NAME`, and more than quality.max_unusable_share fail. confidence:
+    instead of imports.confidence and imports.negative_confidence. Raises InputError and SettingsError as the readers
+    do, and ArtefactMissing without gold questions, which no imported query may come near.
     """
     workspace, settings = context.workspace, context.settings
     checked_name(name, of="imported set")
     gold = workspace.require(GOLD, "run refresh_corpus_index first; it freezes the gold questions")
-    read = read_labels(form, Path(path), split=split)
-    if read.rejected and bad_file is None:
+    read = read_labels(form, Path(path), settings.reading, split=split)
+    if read.rejected and bad_file is None and not settings.reading.skip_bad:
         raise InputError(_words(read.rejected))
+    _keep(context, f"import-{name}", read)
     labels, rule = _stored(context, read, form=form, name=name, split=split, rule=grades, confidence=confidence)
     if read.rejected and bad_file is not None:
         _set_aside(bad_file, read.rejected)
@@ -157,7 +161,7 @@ def _stored(
     if read.graded:
         grades, rule = rows["score"].cast(pl.Int8).alias("grade"), "of the format"
     else:
-        grades, rule = grade(rows, rule, qrels=form == "beir")
+        grades, rule = grade(rows, rule)
     texts = rows.select("title", "text").unique("text", keep="first", maintain_order=True)
     texts = texts.with_columns(passage_id=_identities(texts["text"]))
     distinct = texts.unique("passage_id", keep="first", maintain_order=True).sort("passage_id")
@@ -170,30 +174,33 @@ def _stored(
         counts={"passages": distinct.height},
     )
     queries = rows.select("query").unique(maintain_order=True)
-    redacted = redact(queries["query"], region=settings.queries.phone_region)
-    queries = queries.with_columns(query_text=redacted["text"])
+    redactor = Redactor(settings.queries)
+    redacted = redactor.redact(queries["query"])
+    doubtful = redacted["doubt"].count()
+    queries = queries.with_columns(query_text=redacted["text"]).filter(redacted["doubt"].is_null())
+    rows = rows.with_columns(grades).filter(pl.col("query").is_in(queries["query"].implode()))  # none in doubt
     sure, unsure = (
         (confidence, confidence)
         if confidence is not None
         else (settings.imports.confidence, settings.imports.negative_confidence)
     )
     labels = (
-        rows.with_columns(grades, confidence=pl.when("weak").then(unsure).otherwise(sure).cast(pl.Float64))
+        rows.with_columns(confidence=pl.when("weak").then(unsure).otherwise(sure).cast(pl.Float64), mined="weak")
         .join(queries, on="query", maintain_order="left")
         .join(texts.select("text", "passage_id"), on="text", maintain_order="left")
         .select(ImportedLabel.columns)
     )
-    buffer = io.BytesIO()
-    labels.write_ipc(buffer)
     identity: dict[str, Any] = {"name": name, "format": form, "split": split, "grades": rule}
-    identity["sha256"] = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    identity["redaction"] = redactor.identity
+    identity["sha256"] = table_hash(labels.to_arrow())
     address = workspace.publish(
         ImportedLabel,
         labels.to_arrow(),
         step="import_labels",
         inputs=[passages],
         settings=identity,
-        counts={"redactions": int(redacted["redactions"].sum() or 0), "rejected": len(read.rejected)},
+        counts={"redactions": int(redacted["redactions"].sum() or 0), "rejected": len(read.rejected)}
+        | ({"in_doubt": doubtful} if doubtful else {}),
     )
     return address, rule
 
@@ -242,6 +249,17 @@ def _words(rejected: tuple[Rejected, ...]) -> str:
     first = "; ".join(f"{row.place}: {row.words}" for row in rejected[:_NAMED])
     more = f"; and {len(rejected) - _NAMED} more" if len(rejected) > _NAMED else ""
     return f"{len(rejected)} row(s) are no labels: {first}{more}. Mend them, or set them aside with --skip-bad"
+
+
+def _keep(context: Context, source: str, read: Labels) -> None:
+    """Stores what was rejected, and raises InputError when that is too much."""
+    aside = Aside(read=read.rows.height + len(read.rejected), files=1)
+    for row in read.rejected:
+        kind = re.split(r"[(:;]", row.words)[0].strip()
+        aside.put(Unusable(Place("", item=row.place), kind, row.words, row.content))
+    keep(context, source, aside)
+    share = context.settings.quality.max_unusable_share
+    aside.check(share, what=source, setting="quality.max_unusable_share")
 
 
 def _set_aside(path: Path, rejected: tuple[Rejected, ...]) -> None:

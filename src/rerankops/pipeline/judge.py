@@ -28,8 +28,8 @@ class Checked:
 
 @step
 def check_judge(context: Context, sample: str | Path) -> Checked:
-    """Lets the judge of the settings judge the sample, a file (JSON lines or CSV: question, accepted_answers, answer,
-    correct), and publishes how far it agrees with the people behind `correct`.
+    """Lets the judge of the settings judge the sample, a table (question, accepted_answers, answer, correct), and
+    publishes how far it agrees with the people behind `correct`.
 
     Raises InputError naming file and row, ServerUnavailable or SettingsError when not every answer could be judged
     because the server was away or the budget spent: what was measured before stands.
@@ -37,17 +37,18 @@ def check_judge(context: Context, sample: str | Path) -> Checked:
     from rerankops.evaluation import agreement
 
     workspace, settings = context.workspace, context.settings
-    rows = agreement.parse(_content(sample), str(sample))
+    rows = agreement.parse(_content(sample), str(sample), settings.reading)
     address = workspace.publish(agreement.JudgeSample, rows, step="read_judge_sample")
     with reading(context.with_settings(_only_judging(settings.model_dump(mode="json")))) as asked:
         verdicts = asked.judge.verdicts(agreement.given(rows))
         spent = str(asked.budget) if asked.budget else "no language model was asked"
-        unfinished(asked.judge.problems, asked.judge.reasons, asked=rows.num_rows)
+        unfinished(asked.judge.problems, asked=rows.num_rows)
+        examples = asked.judge.problems.examples
     measured = agreement.measure(
         rows, verdicts, samples=settings.evaluation.bootstrap_samples, seed=settings.evaluation.seed
     )
     identity = judging.identity(settings.judge, settings.llm)
-    document = {"judge": identity, **asdict(measured)}
+    document = {"judge": identity, **asdict(measured), "examples": examples}
     counts: dict[str, float] = {"answers": measured.n, "judged": measured.judged}
     if measured.kappa is not None and measured.kappa_interval is not None:
         counts |= {"kappa": round(measured.kappa, 3), "kappa_low": round(measured.kappa_interval[0], 3)}
@@ -59,6 +60,7 @@ def check_judge(context: Context, sample: str | Path) -> Checked:
         settings={
             "judge": identity,
             "verdicts": digest([[verdict.correct, verdict.judged_by] for verdict in verdicts]),
+            "examples": digest(examples),
             **settings.evaluation.model_dump(include={"bootstrap_samples", "seed"}),
         },
         counts=counts,

@@ -35,6 +35,11 @@ LOOKS = "looks"
 """References: one a look, in the order in which they were made."""
 COMPARISONS = "comparisons"
 """References of workspaces from before looks were stored: one an evaluation."""
+_WITHOUT = (
+    "freeze new gold questions (rerankops gold): which of the old ones that look showed, and what it spent of "
+    "promotion.alpha, would be forgotten"
+)
+"""What it means to go on without a look."""
 _QUESTION = {"question_id": pl.String, "text": pl.String, "decided": pl.Boolean, "shown": pl.Boolean}
 
 
@@ -77,7 +82,7 @@ def looks(context: Context) -> list[Look]:
     workspace = context.workspace
     stored = []
     for name in workspace.refs(LOOKS):
-        document = workspace.read_document(workspace.require(name, ""))
+        document = workspace.record(name, without=_WITHOUT)
         questions = pl.DataFrame(document.pop("questions"), schema=_QUESTION)
         del document["alpha"]
         stored.append(Look(number=int(name.split("/")[1]), questions=questions, **document))

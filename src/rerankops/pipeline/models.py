@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rerankops.errors import ArtefactMissing, InputError, PromotionRefused
+from rerankops.errors import ArtefactDamaged, ArtefactMissing, InputError, PromotionRefused
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.incumbent import registry
 
@@ -23,6 +23,12 @@ def person() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         return f"uid {os.getuid()}"
+
+
+def signed(name: str | None) -> str:
+    """Who decides on the command line: the account that runs it, and the name that was typed, which nobody checked."""
+    account = person()
+    return account if not name or name == account else f"{name} (account {account})"
 
 
 @step
@@ -143,6 +149,18 @@ def roll_back(
     return {"version": now.version, "ranker": now.ranker_address, "reason": reason}
 
 
+@step
+def retire(context: Context, reason: str, *, actor: str | None = None) -> dict[str, Any]:
+    """Goes on without a champion whose version was deleted in MLflow. Returns version and reason.
+
+    Raises PromotionRefused when there is no such champion, or InputError when the reason says nothing.
+    """
+    _refuse_empty(reason)
+    gone = require(context).retire(reason, actor=actor or person())
+    log.info("version %s, which was deleted, is champion no more; there is none", gone)
+    return {"version": gone, "reason": reason}
+
+
 def _book(context: Context) -> Registry | None:
     """None when the local store was never made, so that looking at it makes none."""
     if context.settings.registry.tracking_uri is None and not (context.local("mlflow") / "mlflow.db").exists():
@@ -187,10 +205,10 @@ def told(version: Version) -> dict[str, Any]:
 
 
 def document(book: Registry, version: Version, name: str) -> dict[str, Any]:
-    """What was logged with the version's decision, empty when it is gone."""
+    """What was logged with the version's decision, empty when it is gone or damaged, which the log says."""
     try:
         return book.document(version.version, name)
-    except ArtefactMissing as error:
+    except (ArtefactDamaged, ArtefactMissing) as error:
         log.warning("%s", error)
         return {}
 

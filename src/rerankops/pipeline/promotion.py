@@ -21,11 +21,13 @@ from rerankops.workspace import Address, room
 def register(context: Context, decision: Address) -> dict[str, Any]:
     """Logs the decision with its report to MLflow and, when it promotes, registers the winner. No serving alias moves.
 
+    Everything that the decision came from is read through first: nothing is registered that rests on a damaged file.
     Run again it finds what it did before. Returns promoted (whether the winner has become champion already),
     rejected_by (who turned it down, else None), system (None: the gate promotes nobody), version, run_id and the
     report's address.
     """
     workspace = context.workspace
+    workspace.read_through(decision)
     plan, contenders, evaluation = workspace.manifest(decision).inputs
     planned = read_plan(context, plan)
     verdict = read_decision(context, decision)
@@ -41,7 +43,7 @@ def register(context: Context, decision: Address) -> dict[str, Any]:
                 mode="json", include={"training", "scoring", "retrieval", "encoder"}
             ),
             report_html=(reported / "report.html").read_text(encoding="utf-8"),
-            ranker_dir=folders.enter_context(workspace.local_folder(address, verified=True)) if address else None,
+            ranker_dir=folders.enter_context(workspace.local_folder(address)) if address else None,
             ranker_address=address,
             lineage=lineage(context, decision),
             key=decision,

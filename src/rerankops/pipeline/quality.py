@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,7 @@ def check_gold_questions(context: Context, gold: Address, corpus: Address | None
 
 def data_docs(context: Context, check: Address) -> str:
     """Where the Data Docs of a check (or of a verdict) can be opened."""
-    return f"{context.workspace.root}/objects/{check}/data_docs/index.html"
+    return context.workspace.place(check, "data_docs/index.html")
 
 
 def read_check(context: Context, check: Address) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _checked(
     workspace, name = context.workspace, _kind(table)
 
     def build(folder: Path) -> Mapping[str, float]:
-        now = datetime.now(UTC)  # when the check was made, in its pages; no rule reads it
+        now = datetime.fromisoformat(workspace.manifest(table).created_at)  # pages of one table are the same, always
         report = suites.check(suite(), data_docs=folder / "data_docs", run_name=table.split("/")[1][:12], now=now)
         found = {"table": table, "findings": [asdict(one) for one in report.findings], "totals": report.totals}
         text = json.dumps(found, ensure_ascii=False, indent=1, allow_nan=False)

@@ -24,15 +24,14 @@ import pyarrow as pa
 from rerankops.annotation import quarantine as dossiers
 from rerankops.annotation.quarantine_page import STATUSES, Entry, Status, render
 from rerankops.errors import ArtefactMissing, InputError, RerankopsError
-from rerankops.pipeline.channels import STREAMS, verdict_ref
+from rerankops.pipeline.channels import DECISIONS, STREAMS, verdict_ref
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.validation import ACCEPTED, salvage
+from rerankops.privacy import Redactor
 from rerankops.records import Annotation, AnnotationTask
 from rerankops.workspace import Address, Manifest
 
-DECISIONS = "quarantine"
-"""References: the decision that stands on each quarantined delivery that somebody looked at."""
 Decision = Literal["release", "reject"]
 _STATUS: dict[str, Status] = {"release": "released", "reject": "rejected"}
 _VERDICTS = verdict_ref("deliveries/any").split("/")[0]
@@ -133,7 +132,7 @@ def review_delivery(
     """
     if decision not in _STATUS:
         raise InputError(f"decision is {decision!r}, expected one of {', '.join(_STATUS)}")
-    who, reason = _words("who", who), _words("reason", reason)
+    who, reason = _words("who", who), Redactor(context.settings.queries).text(_words("reason", reason))
     entry = find(delivery, context=context)
     one = next(one for one in _judged(context) if one.delivery == entry.delivery)
     if one.decision is not None:
@@ -203,9 +202,7 @@ def tell_quarantined(context: Context, verdicts: list[dict[str, Any]]) -> list[d
 @step
 def links(context: Context, verdict: Address) -> dict[str, str]:
     """Where reasons, Data Docs and the raw file of a quarantined delivery can be opened: name to path or URI."""
-    return {
-        name: f"{context.workspace.root}/objects/{verdict}/{file}" for name, file in _files(context, verdict).items()
-    }
+    return {name: context.workspace.place(verdict, file) for name, file in _files(context, verdict).items()}
 
 
 def _files(context: Context, verdict: Address) -> dict[str, str]:
@@ -218,8 +215,8 @@ def _files(context: Context, verdict: Address) -> dict[str, str]:
 def _link(context: Context, address: Address, file: str) -> str:
     """As the page links it: relative on a local workspace, so that both can be moved or served together."""
     if not context.workspace.is_local:
-        return f"{context.workspace.root}/objects/{address}/{file}"
-    target = Path(context.workspace.root.path) / "objects" / address / file
+        return context.workspace.place(address, file)
+    target = context.workspace.place(address, file)
     return quote(Path(os.path.relpath(target, context.local("quarantine"))).as_posix())
 
 

@@ -19,14 +19,21 @@ from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD, INDEX
 from rerankops.pipeline.gold_sets import protected_questions
 from rerankops.pipeline.index import open_index, refuse_other_encoder
+from rerankops.pipeline.set_aside import forget_mended, keep, set_aside_before
+from rerankops.privacy import Redactor
 from rerankops.queries.distilling import distil
 from rerankops.queries.logs import open_log
 from rerankops.queries.normalise import identify, near_to
-from rerankops.queries.privacy import redact
 from rerankops.queries.sampling import stratified_pool
+from rerankops.reading import Aside, Place, Unusable
 from rerankops.records import Candidate, Query, QueryEvent, SelectedQuery
-from rerankops.workspace import Address
+from rerankops.workspace import Address, table_hash
 
+QUERY_LOG = "query_log"
+"""What the log is called among the sources of what was set aside."""
+IN_DOUBT = "personal_data"
+"""What texts are called there that may hold personal data which cannot be told."""
+_EXCERPT = 2000
 SAMPLES = "samples"
 """References, one a batch that is out: its queries."""
 EVENTS = "events"
@@ -64,7 +71,11 @@ def pull_events(context: Context, since: str | None = None, until: str | None = 
       and also when an event with a date in the future came before it;
     - later ones, and what lies before a window that was pulled by hand, are pulled by a window of their own.
 
-    Raises what the log raises (see queries.logs), and ArtefactDamaged when events dealt with cannot be read.
+    What cannot be read is set aside (`set-aside/query_log`) with its reason and stops nothing: once it was mended, in
+    files, the next incremental pull takes it whenever it was issued; in a server, a window does.
+
+    Raises what the log raises (see queries.logs), ArtefactDamaged when events dealt with cannot be read, and InputError
+    when more than quality.max_unusable_share of the rows, or of the files, cannot be read.
     """
     settings, started = context.settings, time.monotonic()
     begin, end = _moment("since", since), _moment("until", until)
@@ -74,29 +85,49 @@ def pull_events(context: Context, since: str | None = None, until: str | None = 
     if mark is not None:
         begin = _back(mark, settings.query_log.lateness_hours)
     known = _known(context, pulls, begin)
-    pages, dropped = [], 0
-    for page in open_log(settings.query_log, os.environ, context.elasticsearch).read(begin, end):
+    aside, again = Aside(), set_aside_before(context, QUERY_LOG) if incremental and begin is not None else None
+    source = open_log(settings.query_log, settings.reading, os.environ, context.elasticsearch)
+    pages, dropped, doubtful = [], 0, Aside()
+    for page in source.read(begin, end, aside=aside, again=again):
+        if again and begin is not None and pc.min(page["issued_at"]).as_py() < begin:
+            known, again = _known(context, pulls, None), None  # mended rows may be older than any known so far
         fresh = page.filter(pa.array([event_id not in known for event_id in page["event_id"].to_pylist()]))
         dropped += page.num_rows - fresh.num_rows
         if fresh.num_rows:
-            pages.append(_redacted(fresh, settings.queries))
+            pages.append(_redacted(fresh, settings.queries, doubtful))
+    keep(context, QUERY_LOG, aside, complete=incremental and settings.query_log.source == "files")
+    if doubtful.count:
+        keep(context, IN_DOUBT, doubtful, complete=False)
+    aside.check(
+        settings.quality.max_unusable_share,
+        what=f"query log {settings.query_log.location}",
+        setting="quality.max_unusable_share",
+    )
     if not pages:
         log.info("pull_events: no %s in the window", "new events" if dropped else "events")
         return None
     # The earliest of what is logged twice, and one order whatever the log's: the same events are the same bytes.
     table = pl.concat(pages).sort("issued_at", "event_id", maintain_order=True)
     table = table.unique("event_id", keep="first", maintain_order=True)
-    counts = {
+    counts: dict[str, float] = {
         "events": table.height,
         "redactions": int(table["redactions"].sum()),
         "unusable": table["query_id"].null_count(),
     }
+    counts |= {name: number for name, number in aside.counts().items() if number}
+    if doubtful.count:
+        counts["in_doubt"] = doubtful.count
     if incremental:
         counts |= {"known": dropped, "late": table.filter(pl.col("issued_at") <= mark).height if mark else 0}
     seconds = time.monotonic() - started
     log.info("pull_events: %d rows in %.1f s, %s", table.height, seconds, counts)
     return context.workspace.publish(
-        QueryEvent, table.to_arrow().combine_chunks(), step="pull_events", counts=counts, seconds=seconds
+        QueryEvent,
+        table.to_arrow().combine_chunks(),
+        step="pull_events",
+        settings={"redaction": Redactor(settings.queries).identity, "sha256": table_hash(table.to_arrow())},
+        counts=counts,
+        seconds=seconds,
     )
 
 
@@ -231,22 +262,23 @@ def _asked_before(context: Context, settings: QuerySettings, frame: pl.DataFrame
     return near_to(queries, known, threshold=settings.near_duplicate_threshold, synonyms=settings.synonyms)
 
 
-def _redacted(page: pa.Table, settings: QuerySettings) -> pl.DataFrame:
-    """records.QueryEvent of a page of raw events."""
-    redacted = redact(pl.Series(page["text"].to_pylist(), dtype=pl.String), region=settings.phone_region)
+def _redacted(page: pa.Table, settings: QuerySettings, doubtful: Aside) -> pl.DataFrame:
+    """records.QueryEvent of a page of raw events. doubtful: takes what may hold personal data that cannot be told:
+    its event stays, for its clicks, with the text masked, and becomes no query."""
+    redactor, frame = Redactor(settings), pl.DataFrame(pl.from_arrow(page))
+    redacted = redactor.redact(frame["text"])
     identified = identify(redacted["text"], settings)
-    groups = pl.Series(page["user_group"].unique().drop_null().to_pylist(), dtype=pl.String)
-    clean = redact(groups, region=settings.phone_region)["text"]  # a log may put anything where a segment belongs
-    return (
-        pl.DataFrame(pl.from_arrow(page))
-        .with_columns(
-            text=redacted["text"],
-            redactions=redacted["redactions"],
-            query_id=identified["query_id"],
-            user_group=pl.col("user_group").replace_strict(groups, clean, return_dtype=pl.String),
-        )
-        .select(QueryEvent.columns)
-    )
+    doubtful.read += frame.height
+    for event_id, text, doubt in zip(frame["event_id"], redacted["text"], redacted["doubt"], strict=True):
+        if doubt is not None:
+            doubtful.put(Unusable(Place("", item=f"event {event_id}"), doubt, doubt, text[:_EXCERPT]))
+    return frame.with_columns(
+        text=redacted["text"],
+        redactions=redacted["redactions"],
+        query_id=pl.when(redacted["doubt"].is_null()).then(identified["query_id"]),
+        # a log may put anything where a name of a log, a segment or a ranker belongs
+        **{name: redactor.column(frame[name]) for name in ("source", "user_group", "ranker")},
+    ).select(QueryEvent.columns)
 
 
 def _known(context: Context, pulls: list[_Pull], begin: datetime | None) -> set[str]:
@@ -271,6 +303,7 @@ def _deal_with(context: Context, selected: Address) -> None:
     for pull in (*pulls, this):
         if pull.name not in named:
             workspace.point(pull.name, pull.events)
+    forget_mended(context, QUERY_LOG)
     if all(this[:2] >= pull[:2] for pull in pulls):
         workspace.point(EVENTS, this.events)
 

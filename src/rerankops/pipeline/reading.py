@@ -8,8 +8,7 @@ the gate weighs them.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +38,18 @@ class Reading:
 
     def problems(self) -> dict[str, dict[str, int]]:
         """Missing answers and verdicts by kind of reason, for people: {"reader": {"cut": 2}, "judge": {}}."""
-        return {"reader": dict(self.reader.problems), "judge": dict(self.judge.problems)}
+        return {name: dict(one.counts) for name, one in self._problems().items()}
+
+    def examples(self) -> dict[str, dict[str, dict[str, str]]]:
+        """One of each kind of `problems`, for people: {"reader": {"cut": {"reason": …, "reply": …}}, "judge": {}}."""
+        return {name: one.examples for name, one in self._problems().items()}
 
     def require_finished(self, tolerated: float) -> None:
         """Raises what `unfinished` raises when more than this share of readings waits for another run."""
-        unfinished(self.reader.problems + self.judge.problems, self.judge.reasons | self.reader.reasons,
-                   asked=self.reader.read, tolerated=tolerated)  # fmt: skip
+        unfinished(self.reader.problems + self.judge.problems, asked=self.reader.read, tolerated=tolerated)
+
+    def _problems(self) -> dict[str, readers.Problems]:
+        return {"reader": self.reader.problems, "judge": self.judge.problems}
 
 
 @contextmanager
@@ -79,18 +84,18 @@ def identity(settings: Settings) -> dict[str, Any]:
     }
 
 
-def unfinished(problems: Counter[str], reasons: Mapping[str, str], *, asked: int, tolerated: float = 0.0) -> None:
+def unfinished(problems: readers.Problems, *, asked: int, tolerated: float = 0.0) -> None:
     """Raises ServerUnavailable when a server was away, SettingsError when the budget was spent, for more than the
     tolerated share of what was asked. problems: by kind of reason; other kinds are no matter of running again."""
-    waiting = sum(problems[kind] for kind in readers.TRANSIENT)
+    waiting = sum(problems.counts[kind] for kind in readers.TRANSIENT)
     if waiting <= tolerated * asked:
         return
     share = f"{waiting} of {asked} questions have no verdict"
-    if problems["unavailable"]:
-        raise ServerUnavailable(f"{share}: {_words(reasons['unavailable'])}; what was answered is kept")
+    if problems.counts["unavailable"]:
+        raise ServerUnavailable(f"{share}: {problems.examples['unavailable']['reason']}; what was answered is kept")
     raise SettingsError(
-        f"{share}: {_words(reasons['budget'])}; run again, or raise llm.request_budget or llm.token_budget: what was "
-        "answered is kept and not paid for again"
+        f"{share}: {problems.examples['budget']['reason']}; run again, or raise llm.request_budget or "
+        "llm.token_budget: what was answered is kept and not paid for again"
     )
 
 
@@ -103,7 +108,3 @@ def unanswerable_questions(context: Context, gold: Address) -> pa.Table:
             kept = frozen.filter(pl.col("unanswerable"), pl.col("retired_version").is_null())
             return GoldQuestion.conform(kept.select(GoldQuestion.columns).to_arrow())
     return GoldQuestion.empty()
-
-
-def _words(reason: str) -> str:
-    return reason.partition(": ")[2]

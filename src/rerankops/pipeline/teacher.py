@@ -37,12 +37,25 @@ _HINT = "run refresh_corpus_index first"
 
 @dataclass(frozen=True)
 class Spent:
-    """What a step sent, and the answers that it found already there. words: the budget, too."""
+    """What a step sent, and the answers that it found already there. words: the budget, too. problems, examples: pairs
+    without a grade by kind of reason, and one reply of each kind (annotation.teacher.examples)."""
 
     requests: int
     tokens: int
     cached: int
     words: str
+    problems: dict[str, int]
+    examples: dict[str, dict[str, str]]
+
+    def __add__(self, more: Spent) -> Spent:
+        return Spent(
+            self.requests + more.requests,
+            self.tokens + more.tokens,
+            self.cached + more.cached,
+            self.words,
+            {kind: self.problems.get(kind, 0) + more.problems.get(kind, 0) for kind in self.problems | more.problems},
+            more.examples | self.examples,
+        )
 
 
 @dataclass(frozen=True)
@@ -196,6 +209,7 @@ def _measure(context: Context) -> tuple[Address, Spent]:
         "objections": objections,
         "min_kappa": settings.min_kappa,
         **asdict(measured),
+        "examples": spent.examples,
     }
     counts: dict[str, float] = {"pairs": measured.asked, "graded": measured.graded, "trusted": int(not objections)}
     if measured.kappa is not None and measured.kappa_interval is not None:
@@ -207,6 +221,7 @@ def _measure(context: Context) -> tuple[Address, Spent]:
         inputs=[graded],
         settings={
             "teacher": _identity(context),
+            "examples": digest(spent.examples),
             **settings.model_dump(
                 include={"min_pairs", "min_kappa", "max_ungraded_share", "bootstrap_samples", "seed"}
             ),
@@ -239,9 +254,7 @@ def _teach(
         address = workspace.require(earlier, "")
         if address not in tables:
             tables[address], more = _grade(context, address)
-            spent = Spent(
-                spent.requests + more.requests, spent.tokens + more.tokens, spent.cached + more.cached, spent.words
-            )
+            spent += more
     gold = workspace.require(GOLD, _HINT)
     every = [pl.DataFrame(pl.from_arrow(workspace.read(tables[one], TeacherGrade))) for one in sorted(tables)]
     frame = pl.concat(every).drop_nulls("grade").unique(["query_id", "passage_id"], keep="first", maintain_order=True)
@@ -270,9 +283,14 @@ def _grade(context: Context, pairs: Address) -> tuple[Address, Spent]:
     with Client(context.settings.llm, cache=StoredAnswers(context.workspace)) as client:
         answers = client.ask([sheet.prompt for sheet in sheets])
         cached = sum(isinstance(answer, Answer) and answer.cached for answer in answers)
-        spent = Spent(client.budget.requests, client.budget.tokens, cached, str(client.budget))
+        sent = (client.budget.requests, client.budget.tokens, cached, str(client.budget))
     graded = grading.grades(table, sheets, answers)
-    problems = dict(pl.DataFrame(pl.from_arrow(graded)).drop_nulls("problem").group_by("problem").len().iter_rows())
+    problems = dict(
+        pl.DataFrame(pl.from_arrow(graded)).drop_nulls("problem").group_by("problem").len().sort("problem").iter_rows()
+    )
+    spent = Spent(*sent, problems, grading.examples(sheets, answers))
+    for kind, example in spent.examples.items():
+        log.warning("teacher: no grade, %s: %s; it sent: %r", kind, example["reason"], example["reply"])
     log.info("teacher: %d pairs, %s, %d answers known, no grade: %s", graded.num_rows, spent.words, cached, problems)
     address = context.workspace.publish(
         TeacherGrade,

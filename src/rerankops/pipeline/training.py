@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock
 
 from rerankops.errors import InputError, SettingsError
 from rerankops.pipeline import quality, reading
@@ -53,6 +54,8 @@ _OWN = (
     "feedback",
 )
 """The sections that say where a step runs and what it talks to: never frozen."""
+_UNKEPT: dict[str, Any] = {**dict.fromkeys(_OWN, True), "llm": {"url"}}
+"""What a plan does not hold of them: addresses may have a password in them. Which language model answered it does."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def plan_retraining(context: Context, overrides: Mapping[str, Any] | None = None
             "preferences": inputs[3] if len(inputs) > 3 else None,
             "champion_version": current.version if current else None,
             "champion_ranker": current.ranker_address if current else None,
-            "settings": frozen.model_dump(mode="json"),
+            "settings": frozen.model_dump(mode="json", exclude=_UNKEPT),
         }, {}
 
     deciding = frozen.model_dump(mode="json", include=set(_DECIDING))
@@ -237,10 +240,12 @@ def train_cross_encoder(context: Context, plan: Address, groups: Address) -> Add
         after = {f"after_{name}": value for name, value in result.after.items()}
         return {"steps": result.steps, "pairs": result.pairs, **before, **after}
 
-    address = context.workspace.publish_folder(
-        "cross_encoders", build, step="train_cross_encoder", inputs=[plan, groups]
-    )
-    shutil.rmtree(work, ignore_errors=True)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(work.with_suffix(".lock")):  # two on one machine would train in one folder; the second finds it done
+        address = context.workspace.publish_folder(
+            "cross_encoders", build, step="train_cross_encoder", inputs=[plan, groups]
+        )
+        shutil.rmtree(work, ignore_errors=True)
     return address
 
 

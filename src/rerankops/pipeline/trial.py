@@ -16,6 +16,7 @@ from rerankops.pipeline.corpus import CORPUS, GOLD
 from rerankops.pipeline.flows import Retraining, Tell, retrain
 from rerankops.pipeline.judgments import take_in
 from rerankops.pipeline.queries import gold_texts, search
+from rerankops.pipeline.set_aside import reading_of
 from rerankops.queries.datasets import Dataset, read_dataset
 from rerankops.queries.normalise import identify, near_to
 from rerankops.records import GRADES, GoldQuestion, Judgment, Passage
@@ -25,10 +26,30 @@ _CANDIDATES_A_LABEL = 2
 """Questions looked at for each one that is labelled: some have no relevant passage among their candidates."""
 
 
-def run(context: Context, folder: Path, *, train_split: str, gold_split: str, labels: int, tell: Tell) -> Retraining:
-    """Loads the set, judges at most `labels` query-passage pairs from its own labels, retrains and gates."""
+def run(
+    context: Context,
+    folder: Path,
+    *,
+    train_split: str,
+    gold_split: str,
+    labels: int,
+    tell: Tell,
+    grades: str = "auto",
+) -> Retraining:
+    """Loads the set, judges at most `labels` query-passage pairs from its own labels, retrains and gates.
+
+    grades: how the set's scores become grades (queries.grading).
+    """
     tell("read the set")
-    dataset = read_dataset(folder, train_split=train_split, gold_split=gold_split)
+    with reading_of(context, "dataset") as aside:
+        dataset = read_dataset(
+            folder,
+            context.settings.reading,
+            train_split=train_split,
+            gold_split=gold_split,
+            grades=grades,
+            aside=aside,
+        )
     passages, _, train = load_dataset(dataset, context=context)
     tell("embed passages")
     vectors = corpus.embed_corpus(passages, context=context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from rerankops.annotation.adjudication import asked_of_adjudicators, is_for_adjudication
 from rerankops.errors import InputError
+from rerankops.pipeline import channels
 from rerankops.pipeline.channels import received, verdict_ref
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.corpus import GOLD
@@ -38,6 +39,8 @@ SETTINGS = {
     "grade_drift",
 }
 """Those of `annotation` that a verdict depends on."""
+MEANING = {"encoding", "time_zone", "date_order"}
+"""Those of `reading`."""
 ANNOTATIONS, READABLE, ASIDE, COUNTS = (
     f"{name}.parquet" for name in ("annotations", "readable", "set_aside", "grade_counts")
 )
@@ -72,7 +75,8 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
     asked_for = asked_of_adjudicators(settings.annotation) if contested else settings.annotation
 
     def build(folder: Path) -> Mapping[str, float]:
-        now = datetime.now(UTC)  # only to refuse grades from the future
+        now = channels.now()  # only to refuse grades from the future
+        came = datetime.fromisoformat(workspace.manifest(delivery).created_at)  # pages of one delivery are the same
         history = {} if contested else _history(context, delivered.stream, batch)
         result = expectations.validate(
             delivered,
@@ -81,6 +85,7 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
             asked_for,
             data_docs=folder / "data_docs",
             now=now,
+            received_at=came,
             sent_at=_asked_at(context, batch) if batch else None,
             history=pa.concat_tables(history.values()) if history else None,
         )
@@ -99,13 +104,14 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
             log.warning("%s: %s", finding.severity, finding.words)
         if result.annotations is None:
             pq.write_table(result.readable, folder / READABLE)
-            quarantine.write(folder, delivered, result, when=now)
+            quarantine.write(folder, delivered, result, when=came)
         else:
             pq.write_table(result.annotations, folder / ANNOTATIONS)
         accepted = {"accepted": float(result.annotations is not None), "in_part": float(result.outcome == _IN_PART)}
         return accepted | result.metrics
 
-    used = asked_for.model_dump(include=SETTINGS)
+    read_with = settings.reading.model_dump(include=MEANING)
+    used = asked_for.model_dump(include=SETTINGS) | read_with | _seen_before(context, delivery)
     verdict = workspace.publish_folder("verdicts", build, step="validate_delivery", inputs=inputs, settings=used)
     with workspace.local_folder(verdict) as folder:
         about = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
@@ -118,7 +124,7 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
             )
             workspace.point(f"{ACCEPTED}/{delivered.stream}", annotations)
     workspace.point(verdict_ref(delivery), verdict)
-    place = f"{workspace.root}/objects/{verdict}"
+    place = workspace.place(verdict)
     set_aside = int(about["metrics"]["set_aside"])
     if about["outcome"] == _REFUSED:
         log.warning("%s is quarantined: read %s/%s", delivered.source, place, quarantine.READABLE)
@@ -134,6 +140,18 @@ def validate_delivery(context: Context, delivery: Address) -> dict[str, Any]:
     }
 
 
+def _seen_before(context: Context, delivery: Address) -> dict[str, Address]:
+    """What makes a second look at an early delivery another verdict: the one before it."""
+    verdict = context.workspace.ref(verdict_ref(delivery))
+    if verdict is None:
+        return {}
+    if channels.was_early(context, delivery):
+        return {_AGAIN: verdict}
+    settings = context.workspace.manifest(verdict).settings
+    return {_AGAIN: settings[_AGAIN]} if _AGAIN in settings else {}
+
+
+_AGAIN = "looked_at_again_after"
 _IN_PART, _REFUSED = "accept_in_part", "quarantine"
 
 

@@ -37,6 +37,7 @@ import pyarrow as pa
 from mlflow.pyfunc import PythonModel
 
 from rerankops.errors import InputError
+from rerankops.promotion import version_files
 from rerankops.records import Signal
 from rerankops.scoring.ranker import Ranker
 from rerankops.scoring.signals import CHEAP
@@ -55,7 +56,11 @@ class PyfuncRanker(PythonModel):  # type: ignore[misc]
     """See this module's docstring. The cross-encoder is loaded when it is first needed."""
 
     def load_context(self, context: Any) -> None:
-        self._ranker = Ranker.load(Path(context.artifacts["ranker"]))
+        """Raises ArtefactDamaged when a file of the version is not as it was registered, InputError when it holds no
+        ranker."""
+        ranker = Path(context.artifacts["ranker"])
+        version_files.check_loaded(ranker.parents[len(Path(RANKER).parts) - 1])
+        self._ranker = Ranker.load(ranker)
         self._batch = int((context.model_config or {}).get("batch_size", _BATCH))
         self._scorer: Any = None
 
@@ -166,6 +171,7 @@ def save(folder: Path, ranker: Path, *, metadata: Mapping[str, str]) -> None:
             metadata={**metadata, "rerankops.encoder": loaded.made_with},
             pip_requirements=[f"{name}=={version(name)}" for name in requirements],
         )
+    version_files.finish(folder)
     if digest(folder / RANKER) != digest(ranker):
         raise InputError(f"what MLflow made of the ranker {ranker} differs from it; see {folder / RANKER}")
 

@@ -33,7 +33,8 @@ _LONGEST = 5500
 class Move:
     """One entry. champion, previous: versions after it, "" for none. before: the champion before it.
 
-    action: promote, rollback, reject (a version that passed is turned down), lapse (nobody answered whether to promote
+    action: promote, rollback, retire (the champion's version was deleted in MLflow: there is none any more), reject (a
+    version that passed is turned down), lapse (nobody answered whether to promote
     it; nothing moves with either), found (the state when the ledger began) or restore (an alias had been moved from
     outside and was put back). version: what it is about.
     actor, reason: who or what, and why. key: what makes a repetition of the same request known as one.

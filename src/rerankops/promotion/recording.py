@@ -6,6 +6,7 @@ version that exists is whole, and its decision can be read from its tags.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
@@ -22,6 +23,11 @@ KEY = "rerankops.key"
 RANKER = "rerankops.ranker"
 DECISION = "rerankops.decision"
 DIGEST = "rerankops.digest"
+"""Tag of a version: of its ranker's files alone, see promotion.flavour.digest."""
+FILES = "rerankops.files"
+"""Tag of a run and of its version: of every file of the version, see promotion.version_files."""
+DOCUMENTS = "rerankops.documents"
+"""Tag of a version: SHA-256 of what was logged with its decision, by name, as JSON."""
 SYSTEM = "rerankops.system"
 MEASURED = "rerankops.measured"
 LINEAGE = {"judgment": "judgments", "gold": "gold_questions", "index": "indexes", "settings": "plans"}
@@ -30,6 +36,7 @@ Every artefact behind it has a tag `lineage.KIND`. A plan holds all settings of 
 MODEL = "model"
 """Where in a run's artefacts the version lies."""
 _PARAMS_A_BATCH = 100  # MLflow takes no more at once
+_LONGEST_NAME = 240  # of a metric or parameter; MLflow takes 250
 _SMALL = 1 << 20
 """Bytes; files below it are stored again, larger ones of the same size are taken as they are."""
 
@@ -59,6 +66,15 @@ class Record:
                 SYSTEM: self.decision.system or "",
             }
         )
+
+    def documents(self) -> dict[str, bytes]:
+        """What is logged with the decision, by name."""
+        texts = {
+            "report.html": self.report_html,
+            "decision.json": json.dumps(asdict(self.decision), ensure_ascii=False, indent=2),
+            "ladder.json": json.dumps(self.ladder, ensure_ascii=False, indent=2),
+        }
+        return {name: text.encode() for name, text in texts.items()}
 
 
 def measured(record: Record) -> dict[str, float]:
@@ -107,21 +123,17 @@ def fill(tracking: Tracking, run_id: str, record: Record) -> None:
     ]
     if datasets:
         tracking.log_inputs(run_id, datasets)
-    files = {
-        "report.html": record.report_html,
-        "decision.json": json.dumps(asdict(record.decision), ensure_ascii=False, indent=2),
-        "ladder.json": json.dumps(record.ladder, ensure_ascii=False, indent=2),
-    }
     with tempfile.TemporaryDirectory() as scratch, tracking.transfer():
-        for name, content in files.items():
-            Path(scratch, name).write_text(content, encoding="utf-8")
+        for name, content in record.documents().items():
+            Path(scratch, name).write_bytes(content)
         tracking.log_artifacts(run_id, scratch)
         if record.ranker_dir is not None:
-            from rerankops.promotion import flavour
+            from rerankops.promotion import flavour, version_files
 
             model = Path(scratch, MODEL)
             flavour.save(model, record.ranker_dir, metadata=record.tags())
             upload(tracking, run_id, model)
+            tracking.set_tag(run_id, FILES, version_files.digest(model))
     tracking.set_terminated(run_id, "FINISHED")
 
 
@@ -226,5 +238,8 @@ def params(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str
 
 
 def plain(name: str) -> str:
-    """A name that MLflow takes: recall@1 becomes recall_at_1."""
-    return re.sub(r"[^\w.\- /]", "_", name.replace("@", "_at_"))[:250]
+    """A name that MLflow takes: recall@1 becomes recall_at_1. A slash would be taken for a folder; a name that loses
+    more than @ gets a digest, so that two names stay two."""
+    wanted = name.replace("@", "_at_")
+    taken = re.sub(r"[^\w.\- ]", "_", wanted)[:_LONGEST_NAME]
+    return taken if taken == wanted else f"{taken}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -33,12 +33,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rerankops.errors import ArtefactDamaged, ArtefactMissing, PromotionRefused, ServerUnavailable
-from rerankops.promotion import recording
+from rerankops.errors import ArtefactMissing, PromotionRefused
+from rerankops.promotion import fetching, recording
 from rerankops.promotion.ledger import Move
 from rerankops.promotion.succession import CHALLENGER, CHAMPION, PREVIOUS, State, Succession
-from rerankops.promotion.tracking import Absent, Lock, Tracking
+from rerankops.promotion.tracking import Lock, Tracking
 from rerankops.records import PromotionDecision
+from rerankops.workspace.hashing import sha256
 
 PASSED = "passed"
 
@@ -138,7 +139,8 @@ class Registry:
         """Raises ArtefactMissing when it is not registered."""
         found = self._succession.found(number)
         if found is None:
-            raise ArtefactMissing(f"version {number} of model {self.model_name!r} is not registered")
+            gone = f"; {self._way_out()}" if self.state().champion == str(number) else ""
+            raise ArtefactMissing(f"version {number} of model {self.model_name!r} is not registered{gone}")
         return self._version(found)
 
     def resolve(self, name: str) -> Version:
@@ -165,43 +167,21 @@ class Registry:
     def fetch(self, number: str, folder: Path | None = None) -> Path:
         """The local folder of a version's ranker; downloaded into `folder` when the artefacts are not local.
 
-        Raises ArtefactMissing when it is gone, ArtefactDamaged when it is not, byte for byte, what was gated.
+        All files of the version are read, those beside the ranker too. Raises ArtefactMissing when it is gone,
+        ArtefactDamaged when they are not, byte for byte, those that were registered.
         """
-        from rerankops.promotion import flavour
-
         found = self._succession.found(number)
         if found is None:
             raise ArtefactMissing(f"version {number} of model {self.model_name!r} is not registered")
-        source = f"{found.source}/{flavour.RANKER}"
-        which = f"version {number} of {self.model_name}"
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        try:
-            path = self._client.download(source, folder)
-        except (Absent, ServerUnavailable) as error:
-            if isinstance(error, Absent) or type(error.__cause__) in {OSError, FileNotFoundError}:
-                raise ArtefactMissing(f"{which}: {source} is gone; register its ranker again") from error
-            raise
-        if not (path / "ranker.json").is_file():
-            raise ArtefactMissing(f"{which}: {source} is gone; register its ranker again")
-        if flavour.digest(path) != found.tags.get(recording.DIGEST):
-            raise ArtefactDamaged(f"{which}: the files at {source} are not those that were registered; serve another")
-        return path
+        return fetching.ranker(self._client, found, f"version {number} of {self.model_name}", folder)
 
     def document(self, number: str, name: str) -> dict[str, Any]:
-        """What was logged with a version's decision: `decision.json` or `ladder.json`. Raises ArtefactMissing."""
-        run_id = self.version(number).run_id
-        try:
-            source = f"{self._client.get_run(run_id).info.artifact_uri}/{name}"
-            with tempfile.TemporaryDirectory() as folder:
-                found: dict[str, Any] = json.loads(
-                    self._client.download(source, Path(folder)).read_text(encoding="utf-8")
-                )
-        except (Absent, ServerUnavailable, ValueError) as error:
-            if isinstance(error, ServerUnavailable) and type(error.__cause__) not in {OSError, FileNotFoundError}:
-                raise
-            raise ArtefactMissing(f"version {number} of {self.model_name!r}: {name} of run {run_id} is gone") from error
-        return found
+        """What was logged with a version's decision: `decision.json` or `ladder.json`. Raises ArtefactMissing, and
+        ArtefactDamaged when it is not what was logged."""
+        version = self.version(number)
+        return fetching.document(
+            self._client, version.run_id, name, f"version {number} of {self.model_name!r}", version.tags
+        )
 
     def audit(self) -> list[dict[str, Any]]:
         """Who or what moved the champion, when and why: the fields of promotion.ledger.Move, oldest first."""
@@ -211,6 +191,8 @@ class Registry:
         """What is not as the ledger says, in words; empty when all is."""
         state = self.state()
         head = state.head
+        if state.champion and self._succession.found(state.champion) is None:
+            return [f"version {state.champion} is not registered; {self._way_out()}"]
         if head is None or state.follows(*self._succession.wanted(head)):
             return []
         serves = state.aliases.get(CHAMPION) or "none"
@@ -259,7 +241,8 @@ class Registry:
         with self._records:
             experiment = recording.experiment_id(self._client, self.experiment, self.artifact_root)
             run = recording.find_run(self._client, experiment, key) or recording.start(self._client, experiment, whole)
-            if run.info.status != "FINISHED":
+            whole_run = ranker_dir is None or recording.FILES in run.data.tags
+            if run.info.status != "FINISHED" or not whole_run:
                 recording.fill(self._client, run.info.run_id, whole)
             version = self._register(run, whole, ranker_dir) if ranker_dir is not None else None
         return Recorded(run.info.run_id, version)
@@ -280,10 +263,13 @@ class Registry:
         The old champion becomes `previous`. Promoting the champion again does nothing. key: names the request; one that
         was carried out before is not again, whoever is champion by now. forced: a person's decision against the gate's,
         which the audit says. check: looks once more, right before the move is written, and raises what forbids it.
-        Raises what `check` does, PromotionRefused when the champion is another one by now, or the version did not pass
-        the gate, or was turned down afterwards; ArtefactMissing when it is not registered.
+        Its files are read first. Raises what `check` and `fetch` do, PromotionRefused when the champion is another one
+        by now, or the version did not pass the gate, or was turned down afterwards; ArtefactMissing when it is not
+        registered.
         """
         wanted = self.version(number)
+        if self.state().champion != wanted.version:
+            self._read_through(wanted.version)
 
         def move(state: State) -> Move | None:
             if state.done("promote", key) or state.champion == wanted.version:
@@ -304,9 +290,13 @@ class Registry:
         first. to: an earlier champion instead. expected_champion: give it when the call may be repeated, and a
         repetition is refused instead; with a key, the repetition finds that it was done. Returns the champion.
 
-        Raises PromotionRefused when there is no previous champion, `to` never was champion or is it now, or the
-        champion is not the expected one.
+        Its files are read first. Raises what `fetch` does, PromotionRefused when there is no previous champion, `to`
+        never was champion or is it now, or the champion is not the expected one.
         """
+        now = self.state()
+        wanted = to or now.previous
+        if wanted and not now.done("rollback", key) and self._succession.found(wanted) is not None:
+            self._read_through(wanted)
 
         def move(state: State) -> Move | None:
             if state.done("rollback", key):
@@ -328,6 +318,27 @@ class Registry:
             return state.next("rollback", before, before, reason, actor, key)
 
         return self.version(self._succession.make(move).champion)
+
+    def retire(self, reason: str, *, actor: str) -> str:
+        """Leaves the model without a champion, once its version was deleted in MLflow: retrieval's order stands from
+        then on, until another version is promoted. Returns the deleted version.
+
+        Raises PromotionRefused when there is no champion, or its version is there.
+        """
+        gone = self.state().champion
+
+        def move(state: State) -> Move | None:
+            if not state.champion:
+                raise PromotionRefused(f"model {self.model_name!r} has no champion, so there is none to retire")
+            if self._succession.found(state.champion) is not None:
+                raise PromotionRefused(
+                    f"version {state.champion} of model {self.model_name!r} is registered and serves; roll back, or "
+                    "promote another version instead"
+                )
+            return state.next("retire", state.champion, "", reason, actor)
+
+        self._succession.make(move)
+        return gone
 
     def reject(self, number: str, reason: str, *, actor: str, key: str = "") -> Version:
         """Turns a version down that the gate passed: `promote` refuses it from now on. Turning it down again does
@@ -361,6 +372,21 @@ class Registry:
 
     # -- private ----------------------------------------------------------------------------------------------------
 
+    def _way_out(self) -> str:
+        """What to do about a champion whose version was deleted."""
+        left = [version.version for version in self.versions() if version.passed]
+        instead = f"promote another one (rerankops models promote {left[-1]} --reason …), " if left else ""
+        back = "roll back (rerankops models rollback --reason …), " if self.previous() else ""
+        return (
+            f"it is the champion and was deleted in MLflow: {instead}{back}restore MLflow's database from a backup, or "
+            "go on without a champion (rerankops models retire --reason …), which the next retraining may promote"
+        )
+
+    def _read_through(self, number: str) -> None:
+        """Raises what `fetch` does."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.fetch(number, Path(folder, "version"))
+
     def _register(self, run: Any, whole: recording.Record, ranker_dir: Path) -> str:
         from rerankops.promotion import flavour
 
@@ -368,6 +394,8 @@ class Registry:
         own = {
             recording.RANKER: whole.ranker_address or "",
             recording.DIGEST: flavour.digest(ranker_dir),
+            recording.FILES: self._client.get_run(run.info.run_id).data.tags[recording.FILES],
+            recording.DOCUMENTS: json.dumps({name: sha256(data) for name, data in whole.documents().items()}),
             recording.MEASURED: json.dumps(recording.measured(whole)),
         }
         number = recording.register(self._client, self.model_name, run, whole.tags() | own)

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from filelock import FileLock
 
 from rerankops.errors import RerankopsError, ServerRefused, ServerUnavailable
+from rerankops.promotion import local_store
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -131,9 +132,9 @@ class Tracking:
         """The MlflowClient itself. For SQLite its database is made when there is none."""
         from mlflow import MlflowClient
 
-        if self.uri.startswith("sqlite:///"):
-            Path(unquote(urlsplit(self.uri).path)[1:]).parent.mkdir(parents=True, exist_ok=True)
         with self._lock, self.explained():  # two processes must not create the same database at once
+            if self.uri.startswith("sqlite:///"):
+                local_store.prepare(Path(unquote(urlsplit(self.uri).path)[1:]))
             return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def download(self, uri: str, folder: Path | None) -> Path:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
+from rerankops import reading
+from rerankops.config import ReadingSettings
 from rerankops.errors import InputError, SchemaMismatch, SettingsError
 from rerankops.queries import question_sets
-from rerankops.queries.sources import json_lines, read_corpus
-from rerankops.records import GRADES, GoldQuestion, Passage
+from rerankops.queries.grading import grade
+from rerankops.queries.sources import read_corpus, table_rows
+from rerankops.reading import Aside, Place, Unfit, Unusable
+from rerankops.records import RELEVANT_GRADE, GoldQuestion, Passage
 
 Questions = list[dict[str, Any]]
 
@@ -28,15 +32,24 @@ class Dataset:
     gold: pa.Table
 
 
-def read_dataset(folder: Path, *, train_split: str, gold_split: str) -> Dataset:
+def read_dataset(
+    folder: Path,
+    how: ReadingSettings,
+    *,
+    train_split: str,
+    gold_split: str,
+    grades: str = "auto",
+    aside: Aside | None = None,
+) -> Dataset:
     """The set in `folder`, whichever layout it has:
 
     - JSON lines: `corpus.jsonl[.gz]` (doc_id, title, text), `questions.SPLIT.jsonl[.gz]` (query_id, text, answers,
       relevant_doc_ids)
-    - BEIR: `corpus.jsonl[.gz]` (_id), `queries.jsonl[.gz]`, `qrels/SPLIT.tsv` (query-id, corpus-id, score); the
-      largest score becomes grade 3, smaller positive ones grade 2
+    - BEIR: `corpus.jsonl[.gz]` (_id), `queries.jsonl[.gz]`, `qrels/SPLIT.tsv` (query-id, corpus-id, score); `grades`
+      says how scores become grades (queries.grading), and grade 2 or more is relevant
     - SQuAD: one `*SPLIT*.json` a split; every context is a passage
 
+    aside: takes rows of the corpus, questions and queries that cannot be read, which without it are errors.
     Raises SettingsError when no layout fits or a split is absent or given twice, InputError naming file and line
     otherwise.
     """
@@ -45,17 +58,27 @@ def read_dataset(folder: Path, *, train_split: str, gold_split: str) -> Dataset:
     if train_split == gold_split:
         raise SettingsError(f"--train-split and --gold-split are both {gold_split!r}; gold is never trained on")
     if (folder / "qrels").is_dir():
-        return _of_corpus(folder, (train_split, gold_split), _beir)
+        scores = [_qrels(folder, split, how, aside) for split in (train_split, gold_split)]
+        by_split = dict(zip((train_split, gold_split), _graded(scores, grades), strict=True))
+        return _of_corpus(folder, (train_split, gold_split), how, aside, lambda _, split: by_split[split])
     if _present(folder, "corpus"):
-        return _of_corpus(folder, (train_split, gold_split), _json_lines)
-    return _squad(folder, train_split, gold_split)
+        return _of_corpus(
+            folder, (train_split, gold_split), how, aside, lambda at, split: _json_lines(at, split, how, aside)
+        )
+    return _squad(folder, train_split, gold_split, how)
 
 
-def _of_corpus(folder: Path, splits: tuple[str, str], read: Callable[[Path, str], Questions]) -> Dataset:
+def _of_corpus(
+    folder: Path,
+    splits: tuple[str, str],
+    how: ReadingSettings,
+    aside: Aside | None,
+    read: Callable[[Path, str], Questions],
+) -> Dataset:
     corpus = _present(folder, "corpus")
     if corpus is None:
         raise SettingsError(f"{folder} has no corpus.jsonl or corpus.jsonl.gz")
-    passages = read_corpus(str(corpus))
+    passages = read_corpus(str(corpus), how, aside=aside)
     known = set(passages["passage_id"].to_pylist())
     train, gold = (_questions(read(folder, split), known, f"{folder}, split {split}") for split in splits)
     return Dataset(passages, train, gold)
@@ -78,13 +101,13 @@ def _present(folder: Path, stem: str) -> Path | None:
     return next((path for ending in (".jsonl", ".jsonl.gz") if (path := folder / f"{stem}{ending}").is_file()), None)
 
 
-def _json_lines(folder: Path, split: str) -> Questions:
+def _json_lines(folder: Path, split: str, how: ReadingSettings, aside: Aside | None) -> Questions:
     path = _present(folder, f"questions.{split}")
     if path is None:
         there = sorted(file.name for file in folder.glob("questions.*"))
         raise SettingsError(f"{folder} has no questions.{split}.jsonl[.gz]; it has {there}")
     rows = []
-    for place, row in json_lines(str(path), setting="--dataset"):
+    for place, row, _ in table_rows(str(path), how, setting="--dataset", aside=aside):
         missing = [name for name in ("query_id", "text", "relevant_doc_ids") if name not in row]
         if missing:
             raise InputError(f"{place}: {missing[0]} is missing; the line has {sorted(row)}")
@@ -96,7 +119,8 @@ def _json_lines(folder: Path, split: str) -> Questions:
     return rows
 
 
-def _beir(folder: Path, split: str) -> Questions:
+def _qrels(folder: Path, split: str, how: ReadingSettings, aside: Aside | None) -> pl.DataFrame:
+    """query_id, text, passage_id, score and place of every line of a split."""
     queries, qrels = _present(folder, "queries"), folder / "qrels" / f"{split}.tsv"
     if queries is None:
         raise SettingsError(f"{folder} has no queries.jsonl or queries.jsonl.gz")
@@ -104,32 +128,55 @@ def _beir(folder: Path, split: str) -> Questions:
         there = sorted(file.name for file in qrels.parent.iterdir())
         raise SettingsError(f"{folder} has no qrels/{split}.tsv; qrels/ has {there}")
     texts: dict[str, str] = {}
-    for place, row in json_lines(str(queries), setting="--dataset"):
+    for place, row, _ in table_rows(str(queries), how, setting="--dataset", aside=aside):
         if row.get("_id") is None or not isinstance(row.get("text"), str):
             raise InputError(f"{place}: a query needs _id and text; the line has {sorted(row)}")
         texts[str(row["_id"])] = row["text"]
-    scores: dict[str, dict[str, int]] = {}
-    try:
-        lines = qrels.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{qrels} is not UTF-8; convert the file and try again") from error
-    for line in question_sets.qrels(enumerate(lines, start=1), texts, of=queries.name):
-        if isinstance(line, question_sets.Bad):
-            raise InputError(f"{qrels}:{line.where}: {line.words}")
-        scores.setdefault(line.query_id, {})[line.passage_id] = line.score
-    largest = max((score for judged in scores.values() for score in judged.values()), default=1)
     rows = []
-    for query_id, judged in scores.items():
-        relevant = {passage: score for passage, score in judged.items() if score > 0}
-        grades = [GRADES[3] if score == largest else GRADES[2] for score in relevant.values()]
-        if relevant:
-            rows.append(_question(query_id, texts[query_id], [], list(relevant), grades))
-    return rows
+    for line in question_sets.qrels(_text_lines(qrels, how), texts, of=queries.name):
+        if isinstance(line, question_sets.Bad):
+            if aside is None:
+                raise InputError(f"{qrels}:{line.where}: {line.words}")
+            aside.read += 1
+            aside.put(Unusable(Place(str(qrels), int(line.where)), "no line of qrels", line.words))
+            continue
+        rows.append((line.query_id, texts[line.query_id], line.passage_id, float(line.score), f"{qrels}:{line.where}"))
+    schema = {
+        "query_id": pl.String, "text": pl.String, "passage_id": pl.String, "score": pl.Float64, "place": pl.String
+    }  # fmt: skip
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.unique(["query_id", "passage_id"], keep="last", maintain_order=True)
 
 
-def _squad(folder: Path, train_split: str, gold_split: str) -> Dataset:
+def _text_lines(path: Path, how: ReadingSettings) -> Iterator[tuple[int, str]]:
+    for number, text, _ in reading.text_lines(path, how):
+        if isinstance(text, Unfit):
+            raise InputError(f"{path}:{number}: {text}")
+        yield number, text
+
+
+def _graded(splits: list[pl.DataFrame], rule: str) -> list[Questions]:
+    """The questions of each split with their relevant passages. One rule for all: they are of one scale."""
+    every = pl.concat([frame.with_columns(split=pl.lit(number)) for number, frame in enumerate(splits)])
+    if every.is_empty():
+        return [[] for _ in splits]
+    grades, _ = grade(every, rule)
+    relevant = every.with_columns(grades).filter(pl.col("grade") >= RELEVANT_GRADE)
+    told: list[Questions] = []
+    for number in range(len(splits)):
+        groups = relevant.filter(pl.col("split") == number).group_by("query_id", maintain_order=True)
+        told.append(
+            [
+                _question(query_id, rows["text"][0], [], rows["passage_id"].to_list(), rows["grade"].to_list())
+                for (query_id,), rows in groups
+            ]
+        )
+    return told
+
+
+def _squad(folder: Path, train_split: str, gold_split: str, how: ReadingSettings) -> Dataset:
     passages: dict[str, dict[str, Any]] = {}
-    train, gold = (_squad_split(folder, split, passages) for split in (train_split, gold_split))
+    train, gold = (_squad_split(folder, split, passages, how) for split in (train_split, gold_split))
     known = set(passages)
     return Dataset(
         Passage.table(passages.values()),
@@ -138,7 +185,7 @@ def _squad(folder: Path, train_split: str, gold_split: str) -> Dataset:
     )
 
 
-def _squad_split(folder: Path, split: str, passages: dict[str, dict[str, Any]]) -> Questions:
+def _squad_split(folder: Path, split: str, passages: dict[str, dict[str, Any]], how: ReadingSettings) -> Questions:
     files = sorted(file for file in folder.glob("*.json") if split in file.stem)
     if len(files) != 1:
         raise SettingsError(
@@ -146,9 +193,9 @@ def _squad_split(folder: Path, split: str, passages: dict[str, dict[str, Any]]) 
             "one is needed"
         )
     try:
-        document = json.loads(files[0].read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{files[0]} is not SQuAD JSON: {type(error).__name__} {error}") from error
+        document = reading.whole_document(files[0], how)
+    except InputError as error:
+        raise InputError(f"{files[0]} is not SQuAD JSON: {str(error).removeprefix(f'{files[0]} ')}") from error
     rows: Questions = []
     for found in question_sets.squad(document):
         if isinstance(found, question_sets.Bad):

@@ -7,7 +7,11 @@ import re
 from collections.abc import Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
-_SCORE = re.compile(r"-?[0-9]+")
+from rerankops import reading
+from rerankops.reading import Unfit
+
+_SPACES = re.compile(r"[ \t]+")
+_TREC = ("0", "Q0")
 
 
 class Bad(NamedTuple):
@@ -75,21 +79,44 @@ def flat(row: Mapping[str, Any], where: str) -> Question | Bad:
 
 
 def qrels(lines: Iterator[tuple[int, str]], queries: Container[str], *, of: str) -> Iterator[Relevance | Bad]:
-    """The lines of a BEIR qrels file (query-id, corpus-id, score, tabs between); the first may be a heading.
+    """The lines of a qrels file, BEIR's (query-id, corpus-id, score) or TREC's (query, 0, document, relevance), tabs,
+    spaces, commas or semicolons between; the first may be a heading. A score below 0, TREC's mark of junk, is 0.
 
     lines: number and text, the end of the line included or not. queries: the ids there are. of: the file they are in.
     """
     for number, text in lines:
-        line = text.rstrip("\r\n").split("\t")
-        scored = len(line) == 3 and _SCORE.fullmatch(line[2])
-        if not text.strip() or (number == 1 and not scored and line[0] not in queries):
+        cells = _cells(text.strip("\ufeff\r\n"))
+        if len(cells) == 4 and cells[1] in _TREC:
+            del cells[1]
+        if not text.strip() or (number == 1 and not (cells[0] in queries and len(cells) == 3) and not _scored(cells)):
             continue
-        if not scored:
-            yield Bad(str(number), "expected query-id, corpus-id, score separated by tabs")
-        elif line[0] not in queries:
-            yield Bad(str(number), f"query {line[0]} is not in {of}")
+        if len(cells) != 3:
+            yield Bad(str(number), f"expected query-id, corpus-id, score separated by tabs, found {len(cells)} parts")
+            continue
+        try:
+            score = reading.whole(cells[2])
+        except Unfit:
+            score = None
+        if score is None:
+            yield Bad(str(number), f"score is {cells[2]!r}, expected a whole number such as 0, 1 or 1.0")
+        elif cells[0] not in queries:
+            yield Bad(str(number), f"query {cells[0]} is not in {of}")
         else:
-            yield Relevance(str(number), line[0], line[1], int(line[2]))
+            yield Relevance(str(number), cells[0], cells[1], max(score, 0))
+
+
+def _cells(line: str) -> list[str]:
+    for separator in ("\t", ",", ";"):
+        if line.count(separator) >= 2:
+            return [cell.strip().strip('"') for cell in line.split(separator)]
+    return _SPACES.split(line.strip())
+
+
+def _scored(cells: list[str]) -> bool:
+    try:
+        return len(cells) == 3 and reading.whole(cells[2]) is not None
+    except Unfit:
+        return False
 
 
 def _paragraph(

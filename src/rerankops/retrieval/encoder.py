@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from rerankops.config import EncoderSettings
 from rerankops.errors import ArtefactDamaged, NotFinite
-from rerankops.retrieval.models import resolve, unavailable
+from rerankops.retrieval import strict
+from rerankops.retrieval.models import resolve
 from rerankops.retrieval.quiet import quiet
 
 
@@ -61,7 +62,7 @@ class EncodedTexts:
 class Encoder:
     """A sentence-transformers model with its prompts; weights are loaded at the first use.
 
-    Raises SettingsError or ModelUnavailable, naming `encoder.model`, and NotFinite for a vector that is none.
+    Raises SettingsError or ModelUnavailable, naming `encoder.model`, and NotFinite for a weight or vector that is none.
     """
 
     def __init__(self, settings: EncoderSettings) -> None:
@@ -81,10 +82,11 @@ class Encoder:
         from sentence_transformers import SentenceTransformer  # seconds; a wrong name is told before that
 
         quiet()
-        try:
-            model = SentenceTransformer(path, device=self.settings.device, model_kwargs={"use_safetensors": True})
-        except (OSError, ValueError) as error:
-            raise unavailable(path, "encoder.model", error) from error
+        model = strict.load(
+            lambda: SentenceTransformer(path, device=self.settings.device, model_kwargs={"use_safetensors": True}),
+            path,
+            "encoder.model",
+        )
         model.eval()
         model.tokenizer.padding_side = "right"  # the token vectors below are cut from the left
         return model

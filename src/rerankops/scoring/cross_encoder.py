@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rerankops.errors import SettingsError
-from rerankops.retrieval.models import unavailable
+from rerankops.errors import ModelUnavailable, SettingsError
+from rerankops.retrieval import strict
 from rerankops.retrieval.quiet import quiet
 from rerankops.scoring import finite
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-Head = Literal["auto", "cls", "maxsim"]
+Head = Literal["auto", "cls", "maxsim", "own"]
+_SETTING = "training.base_model"
 MAXSIM = "rerankops.scoring.maxsim.MaxSimTransformer"
 """The import path of our module, as `modules.json` names it."""
 _BROKEN = (
@@ -40,13 +41,11 @@ def has_ranking_head(path: str) -> bool:
     from sentence_transformers.util import load_file_path
     from transformers import AutoConfig
 
-    about = load_file_path(path, "config_sentence_transformers.json")
-    if about and json.loads(Path(about).read_text(encoding="utf-8")).get("model_type") == "CrossEncoder":
-        return True
-    try:
+    with strict.explained(path, _SETTING):
+        about = load_file_path(path, "config_sentence_transformers.json")
+        if about and json.loads(Path(about).read_text(encoding="utf-8")).get("model_type") == "CrossEncoder":
+            return True
         config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise unavailable(path, "training.base_model", error) from error
     made_for = str((config.architectures or [""])[0])
     return made_for.endswith(("ForSequenceClassification", "ForCausalLM"))
 
@@ -55,29 +54,36 @@ def load(path: str, *, max_length: int, device: str | None = None, head: Head = 
     """The model with one label, safetensors only, that truncates the passage and never the query.
 
     head: `auto` keeps the checkpoint's own ranking head, and gives a bare encoder a fresh `maxsim` one where its
-    architecture allows (see rerankops.scoring.maxsim), else `cls`: the library's linear layer on CLS, at random.
-    device: None takes a GPU when there is one. Raises ModelUnavailable when the weights cannot be had, SettingsError
-    when `maxsim` is asked of a checkpoint that has its own head of another kind, or of another architecture.
+    architecture allows (see rerankops.scoring.maxsim), else `cls`: the library's linear layer on CLS, at random. `own`
+    takes no checkpoint without its own: what ranks was trained to.
+    device: None takes a GPU when there is one. Raises ModelUnavailable when the weights cannot be had or are not whole
+    (see retrieval.strict), NotFinite when they are no numbers, SettingsError when `maxsim` is asked of a checkpoint
+    that has its own head of another kind, or of another architecture.
     """
     from sentence_transformers import CrossEncoder
 
     quiet()
     own = has_ranking_head(path)
-    ours = _is_ours(Path(path))
+    with strict.explained(path, _SETTING):
+        ours = _is_ours(Path(path))
+    if head == "own" and not own:
+        raise ModelUnavailable(
+            f"{_SETTING}: {path} has no ranking head, so it would rank at random; train one on it (rerankops retrain)"
+        )
     if head == "maxsim" and own and not ours:
         raise SettingsError(f"training.head is maxsim, but {path} has a ranking head of its own; use auto")
-    try:
+
+    def make() -> CrossEncoder:
         if ours or (not own and _wants_maxsim(path, head)):
             from rerankops.scoring import maxsim
 
             module = maxsim.module(path, max_length=max_length, fresh=not ours)
-            model = CrossEncoder(modules=[module], device=device)
-        else:
-            model = CrossEncoder(
-                path, num_labels=1, max_length=max_length, device=device, model_kwargs={"use_safetensors": True}
-            )
-    except (OSError, ValueError) as error:
-        raise unavailable(path, "training.base_model", error) from error
+            return CrossEncoder(modules=[module], device=device)
+        return CrossEncoder(
+            path, num_labels=1, max_length=max_length, device=device, model_kwargs={"use_safetensors": True}
+        )
+
+    model = strict.load(make, path, _SETTING, fresh_head=not own)
     positions = getattr(model.config, "max_position_embeddings", None)
     model.max_seq_length = min(max_length, _positions(model.config)) if positions else max_length
     if _reads_plain_pairs(model):
@@ -93,7 +99,7 @@ class CrossEncoderScorer:
 
     def __init__(self, model_path: str | Path, *, max_length: int, batch_size: int, device: str | None = None) -> None:
         self.name = str(model_path)
-        self.model = load(self.name, max_length=max_length, device=device)
+        self.model = load(self.name, max_length=max_length, device=device, head="own")
         self.batch_size = batch_size
         if self.model.device.type == "cuda":
             self.model.half()

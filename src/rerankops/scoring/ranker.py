@@ -139,8 +139,10 @@ class Ranker:
         """Raises InputError when the folder holds no ranker, or one of another format."""
         try:
             about = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{folder} holds no ranker: {error}") from error
+        if not isinstance(about, dict):
+            raise InputError(f"{folder} holds no ranker: {FILE} is no JSON object")
         if about.get("format") != FORMAT:
             raise InputError(f"{folder / FILE} has format {about.get('format')!r}; this version reads {FORMAT}")
         try:
@@ -155,6 +157,8 @@ class Ranker:
             )
         except KeyError as error:
             raise InputError(f"{folder / FILE} lacks {error}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{folder / FILE} is not what a ranker writes: {error}") from error
 
 
 def told_of_encoder(said: Mapping[str, Any]) -> str:

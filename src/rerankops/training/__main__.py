@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
 
+from rerankops import lifeline
 from rerankops.errors import RerankopsError
 from rerankops.training.process import CHECKPOINTS, FAILED, OUT_OF_MEMORY, TrainingJob
 
@@ -27,7 +26,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     if arguments.end_with_stdin:
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        lifeline.watch(lifeline.end_self)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     job = TrainingJob.from_json(arguments.job.read_text(encoding="utf-8"))
     try:
@@ -45,12 +44,6 @@ def main() -> int:
         print(f"training: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
         return FAILED
     return 0
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 1024):  # sys.stdin would hold a lock that the interpreter wants when it ends
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -83,9 +83,14 @@ class TrainingResult:
 
 
 def read_result(folder: Path) -> TrainingResult:
-    """The result that a finished training left in its model folder."""
-    values = json.loads((folder / LOG).read_text(encoding="utf-8"))["result"]
-    return TrainingResult(**values | {"model": str(folder), "history": tuple(values["history"])})
+    """The result that a finished training left in its model folder. Raises TrainingFailed when it cannot be read."""
+    try:
+        values = json.loads((folder / LOG).read_text(encoding="utf-8"))["result"]
+        return TrainingResult(**values | {"model": str(folder), "history": tuple(values["history"])})
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise TrainingFailed(
+            f"{folder / LOG} is not what a training wrote; delete {folder} and run it again"
+        ) from error
 
 
 def run_in_subprocess(

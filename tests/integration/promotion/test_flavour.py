@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -15,7 +16,7 @@ import yaml
 from registered_rankers import with_cross_encoder
 from sentence_transformers import CrossEncoder
 
-from rerankops.errors import InputError
+from rerankops.errors import ArtefactDamaged, InputError
 from rerankops.promotion import flavour
 from rerankops.records import Signal
 from rerankops.scoring.cross_encoder import CrossEncoderScorer
@@ -140,7 +141,8 @@ def test_the_model_is_code_and_safetensors_and_says_what_it_needs(saved: Path) -
     function = about["flavors"]["python_function"]
     assert function["model_code_path"].endswith("served.py")
     assert "python_model" not in function
-    assert about["metadata"] == {"rerankops.key": "decisions/1", "rerankops.encoder": "none"}, "it blends bm25 alone"
+    known = {"rerankops.key": "decisions/1", "rerankops.files": "files.json"}
+    assert about["metadata"] == known | {"rerankops.encoder": "none"}, "it blends bm25 alone"
     requirements = (saved / "requirements.txt").read_text()
     assert "rerankops==" in requirements
     assert "sentence-transformers==" in requirements
@@ -148,11 +150,42 @@ def test_the_model_is_code_and_safetensors_and_says_what_it_needs(saved: Path) -
 
 
 def test_a_manifest_beside_the_ranker_is_left_out_and_anything_else_counts(cascade: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(cascade, copy)
     (copy / "manifest.json").write_text(json.dumps({"address": "rankers/1"}))
     assert flavour.digest(copy) == flavour.digest(cascade)
     (copy / "note").write_text("something")
     assert flavour.digest(copy) != flavour.digest(cascade)
+
+
+def test_the_same_ranker_is_the_same_version_whenever_and_wherever_it_is_saved(
+    saved: Path, cascade: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(cascade, tmp_path / "elsewhere" / "cascade")
+    flavour.save(tmp_path / "again", tmp_path / "elsewhere" / "cascade", metadata={"rerankops.key": "decisions/1"})
+    names = {path.relative_to(saved) for path in saved.rglob("*") if path.is_file()}
+    names = {name for name in names if "__pycache__" not in name.parts}
+    assert all((saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
+    assert str(cascade.parent) not in (saved / "MLmodel").read_text()
+
+
+@pytest.mark.parametrize("name", ["served.py", "requirements.txt", "artifacts/ranker/ranker.json", "files.json"])
+def test_mlflow_loads_no_version_of_which_a_file_changed(saved: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(saved, copy)
+    mlflow.pyfunc.load_model(str(copy))
+    (copy / name).write_bytes((copy / name).read_bytes() + b"\n")
+    with pytest.raises(ArtefactDamaged, match=r"the files are not those|is not the list that was registered"):
+        mlflow.pyfunc.load_model(str(copy))
+
+
+def test_a_version_of_before_there_were_lists_is_loaded(saved: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(saved, copy)
+    (copy / "files.json").unlink()
+    with pytest.raises(ArtefactDamaged, match=r"files\.json is not the list"):
+        mlflow.pyfunc.load_model(str(copy))
+    about = yaml.safe_load((copy / "MLmodel").read_text())
+    del about["metadata"]["rerankops.files"]
+    (copy / "MLmodel").write_text(yaml.safe_dump(about))
+    mlflow.pyfunc.load_model(str(copy))

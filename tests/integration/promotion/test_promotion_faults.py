@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Iterator
 
+import flipped_bytes
 import pyarrow as pa
 import pytest
 from promotion_trials import BASE, DECIDED, Trials, prepared
@@ -161,3 +162,16 @@ def test_a_model_that_does_not_fit_beside_the_registry_promotes_nobody(trials: T
     assert isinstance(error, DiskFull | ServerUnavailable)
     assert "File too large" in str(error)
     trials.retried()
+
+
+# -- damage
+
+
+def test_a_flipped_byte_is_noticed_and_never_promoted(trials: Trials) -> None:
+    for found in (
+        flipped_bytes.in_a_workspace(trials, 12, random.Random(1)),
+        flipped_bytes.in_a_version(trials, 12, random.Random(2)),
+    ):
+        assert (found.passed_over, found.promoted) == ([], [])
+        assert found.noticed.total() == 12
+        assert found.tried

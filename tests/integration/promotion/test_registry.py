@@ -183,6 +183,66 @@ def test_a_version_whose_files_changed_or_went_is_not_handed_out(registry: Regis
         registry.fetch("1")
 
 
+def test_a_change_of_any_file_of_a_version_is_noticed_and_not_promoted(registry: Registry, cascade: Path) -> None:
+    record(registry, cascade, "one")
+    model = registry.fetch("1").parents[1]
+    files = [path for path in sorted(model.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    assert {"served.py", "MLmodel", "files.json", "model.safetensors"} <= {path.name for path in files}
+    for path in files:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        for use in (lambda: registry.fetch("1"), lambda: registry.promote("1", None, "better", actor="test")):
+            with pytest.raises(ArtefactDamaged, match=r"were registered|was registered"):
+                use()
+        path.write_bytes(whole)
+    (model / "extra.py").touch()
+    with pytest.raises(ArtefactDamaged, match=r"extra\.py was not registered"):
+        registry.fetch("1")
+    (model / "extra.py").unlink()
+    (model / "registered_model_meta").write_text("model_name: what MLflow leaves there\n")
+    assert registry.champion() is None
+    assert registry.promote("1", None, "better", actor="test").version == "1"
+
+
+def test_no_damaged_version_is_rolled_back_to(registry: Registry, ranker: Path) -> None:
+    recorded(registry, ranker, 2)
+    registry.promote("1", None, "first", actor="test")
+    registry.promote("2", "1", "second", actor="test")
+    served = registry.fetch("1").parents[1] / "served.py"
+    whole = served.read_bytes()
+    served.write_bytes(whole + b"#")
+    with pytest.raises(ArtefactDamaged, match=r"served\.py was changed"):
+        registry.rollback("users complain", actor="test")
+    assert registry.state().champion == "2"
+    served.write_bytes(whole)
+    assert registry.rollback("users complain", actor="test").version == "1"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[" * 100_000, b'{"promote": true}'], ids=["empty", "cut", "deep", "other"]
+)
+def test_a_decision_that_changed_in_mlflow_is_not_shown(registry: Registry, ranker: Path, content: bytes) -> None:
+    record(registry, ranker, "one")
+    assert registry.document("1", "decision.json")["promote"] is True
+    (registry.fetch("1").parents[2] / "decision.json").write_bytes(content)
+    with pytest.raises(
+        ArtefactDamaged, match=r"decision\.json is damaged \(.*\); the workspace has the decision itself: "
+    ):
+        registry.document("1", "decision.json")
+
+
+def test_a_version_of_before_all_files_had_a_digest_is_read_by_its_rankers(
+    registry: Registry, ranker: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(registry, ranker, "one")
+    registry._client.delete_model_version_tag(registry.model_name, "1", recording.FILES)
+    folder = registry.fetch("1")
+    assert "registered by an earlier version: of its files only the ranker's are checked" in caplog.text
+    (folder / "ranker.json").write_bytes(b"{}")
+    with pytest.raises(ArtefactDamaged, match="not those that were registered"):
+        registry.fetch("1")
+
+
 def test_an_unknown_version_is_named(registry: Registry, ranker: Path) -> None:
     recorded(registry, ranker, 1)
     for number in ("9", "0", "one", "-1", ""):
@@ -384,13 +444,40 @@ def test_a_champion_that_was_deleted_is_named_and_can_be_rolled_back(registry: R
     registry.promote("1", None, "first", actor="test")
     registry.promote("2", "1", "second", actor="test")
     registry._client.delete_model_version(registry.model_name, "2")
-    with pytest.raises(ArtefactMissing, match=r"version 2 of model .* is not registered"):
+    with pytest.raises(
+        ArtefactMissing, match=r"version 2 of model .* is not registered; .*roll back \(rerankops models"
+    ):
         registry.champion()
     assert registry.rollback("it was deleted", actor="test").version == "1"
     assert registry.previous() is None
     assert aliases(registry) == {"champion": "1", "challenger": "3"}
     with pytest.raises(PromotionRefused, match="version 2 was deleted"):
         registry.rollback("back to nothing", actor="test")
+
+
+def test_an_only_champion_that_was_deleted_is_said_and_can_be_retired(registry: Registry, ranker: Path) -> None:
+    recorded(registry, ranker, 1)
+    registry.promote("1", None, "first", actor="test")
+    with pytest.raises(PromotionRefused, match=r"version 1 .* is registered and serves"):
+        registry.retire("why not", actor="test")
+    registry._client.delete_model_version(registry.model_name, "1")
+    [problem] = registry.problems()
+    assert problem.startswith("version 1 is not registered; it is the champion and was deleted in MLflow: restore")
+    with pytest.raises(PromotionRefused):
+        registry.rollback("nothing before it", actor="test")
+    assert registry.retire("deleted by mistake", actor="anna") == "1"
+    assert registry.champion() is None
+    assert registry.problems() == []
+    assert [(move["action"], move["actor"], move["champion"]) for move in registry.audit()][-1] == (
+        "retire",
+        "anna",
+        "",
+    )
+    with pytest.raises(PromotionRefused, match="no champion"):
+        registry.retire("again", actor="anna")
+    assert record(registry, ranker, "another decision").version == "2"
+    registry.promote("2", None, "after it", actor="test")
+    assert registry.champion().version == "2"
 
 
 def test_an_interrupted_recording_from_before_has_no_version(registry: Registry, ranker: Path) -> None:

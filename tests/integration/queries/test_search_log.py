@@ -71,7 +71,9 @@ class Log:
         **changes: Any,
     ) -> Iterator[pa.Table]:
         settings = self._log_settings("elasticsearch", location or self.name, hosts=(url or self.url,), **changes)
-        return open_log(settings.query_log, {}, lambda: self.cluster(settings, url)).read(since, until)
+        return open_log(settings.query_log, settings.reading, {}, lambda: self.cluster(settings, url)).read(
+            since, until
+        )
 
     def lose(self) -> None:
         """The server forgets every point in time, as when it restarts or a reader is too slow."""
@@ -285,7 +287,10 @@ def test_an_empty_log_has_no_events(log: Log) -> None:
         ),
         (event(1) | {"event_id": None}, r"document log-\w+/bad: event_id is missing"),
         (event(1) | {"feedback": "meh"}, r"document log-\w+/bad: feedback is 'meh', allowed are"),
-        (event(1) | {"shown_passage_ids": {"a": 1}}, r"document log-\w+/bad: shown_passage_ids must hold texts"),
+        (
+            event(1) | {"shown_passage_ids": {"a": 1}},
+            r"document log-\w+/bad: shown_passage_ids must be a list, found dict",
+        ),
         (event(1) | {"issued_at": None}, r"document log-\w+/bad: issued_at is missing or no date\. Mend it"),
         (event(1) | {"issued_at": "soon"}, r"document log-\w+/bad: issued_at is missing or no date\. Mend it"),
         (event(1) | {"issued_at": 317_000_000_000_000}, r"document log-\w+/bad: issued_at is '\+12015"),

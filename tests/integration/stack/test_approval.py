@@ -3,6 +3,7 @@ retrain_reranker that follow the gate's decision, wired by the same function int
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -143,7 +144,10 @@ def test_an_approval_promotes_and_the_report_was_a_link_away(stack: Stack) -> No
     link = question["body"].partition("](")[2].partition(")")[0]
     assert link.startswith(f"{stack.mlflow}/#/runs/")
     logged = {"path": "report.html", "run_uuid": link.rpartition("/")[2]}
-    assert httpx.get(f"{stack.mlflow}/get-artifact", params=logged, trust_env=False, timeout=60).text == REPORT
+    login = json.loads((stack.running.root / ".rerankops/mlflow/auth/login.json").read_text())
+    own = (login["user"], login["password"])
+    served = httpx.get(f"{stack.mlflow}/get-artifact", params=logged, auth=own, trust_env=False, timeout=60)
+    assert served.text == REPORT
     assert stack.answer(run, "Approve", "looked at the won questions").status_code == httpx.codes.OK
     assert stack.answer(run, "Reject", "too late").status_code == httpx.codes.CONFLICT
     assert stack.ended(run) == ("success", ASKED | {"promote": "success", "reject": "skipped"})

@@ -78,6 +78,33 @@ def test_mlflow_answers_and_keeps_its_store_beside_the_workspace(running: Runnin
     assert (running.root / ".rerankops/mlflow/mlflow.db").is_file()
 
 
+def test_mlflow_wants_a_login_and_serves_under_no_other_hosts_name(running: Running) -> None:
+    url = f"http://127.0.0.1:{running.environment['RERANKOPS_MLFLOW_PORT']}"
+    search = f"{url}/api/2.0/mlflow/experiments/search?max_results=5"
+    login = json.loads((running.root / ".rerankops/mlflow/auth/login.json").read_text())
+    own = (login["user"], login["password"])
+    assert httpx.get(search, trust_env=False, timeout=60).status_code == httpx.codes.UNAUTHORIZED
+    wrong = httpx.get(search, auth=("admin", "password"), trust_env=False, timeout=60)
+    assert wrong.status_code == httpx.codes.UNAUTHORIZED
+    assert httpx.get(search, auth=own, trust_env=False, timeout=60).status_code == httpx.codes.OK
+    elsewhere = {"host": "attacker.example"}  # what a page sends whose name was made to point at this machine
+    assert httpx.get(search, auth=own, headers=elsewhere, trust_env=False, timeout=60).is_client_error
+
+
+def test_secrets_are_readable_by_their_owner_alone_and_in_no_list_of_processes(running: Running) -> None:
+    state = running.root / ".rerankops"
+    login = json.loads((state / "mlflow/auth/login.json").read_text())
+    airflow = json.loads((state / "airflow/passwords.json").read_text())
+    secrets = [login["password"], login["secret_key"], *airflow.values()]
+    kept = ["mlflow/mlflow.db", "mlflow/auth/login.json", "mlflow/auth/users.db", "airflow/airflow.db"]
+    for path in [*kept, "airflow/passwords.json", "airflow/secrets.json"]:
+        assert (state / path).stat().st_mode & 0o077 == 0, path
+    for command in processes_in(running.root):
+        assert not any(secret in command for secret in secrets), command
+    logs = [path.read_text(errors="replace") for path in (state / "logs").iterdir()]
+    assert not any(secret in text for secret in secrets for text in logs)
+
+
 def test_the_api_wants_a_login(running: Running) -> None:
     url = f"http://127.0.0.1:{running.environment['RERANKOPS_AIRFLOW_PORT']}"
     assert httpx.get(f"{url}/api/v2/dags", trust_env=False, timeout=30).status_code == httpx.codes.UNAUTHORIZED

@@ -228,6 +228,15 @@ def test_who_grades_a_pair_again_means_the_newer_grade():
     assert (judgment["grade"], judgment["annotator_count"]) == (3, 2)
 
 
+@pytest.mark.parametrize("corrected", [0, 3])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_of_two_answers_with_the_same_time_the_one_that_was_delivered_later_is_the_correction(corrected, order):
+    both = [annotations_of({(0, "a"): grade, (0, "b"): grade}) for grade in (3 - corrected, corrected)]
+    annotations, delivered = pa.concat_tables([both[place] for place in order]), np.repeat(np.array(order), 2)
+    answers = gather(annotations, tasks_of(1), delivered=delivered)
+    assert answers.grade.tolist() == [corrected, corrected]
+
+
 def test_nothing_to_adjudicate_is_an_error_that_says_so():
     with pytest.raises(NoAnnotations, match=r"no task but controls has a grade, among 0 annotation"):
         judged(Annotation.empty(), tasks_of(3))

@@ -7,15 +7,19 @@ import hashlib
 import io
 import json
 import random
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 import pytest
+from openpyxl import load_workbook
 from upath import UPath
 
+from rerankops import config
 from rerankops.annotation import Delivery, FileChannel, _json_lines, read
 from rerankops.annotation.channel import RAW, SENT
 from rerankops.annotation.deliveries import FIELDS, OPTIONAL, SNAPSHOT
+from rerankops.annotation.label_studio.snapshots import annotator_id
 from rerankops.errors import InputError
 
 
@@ -48,6 +52,11 @@ def test_a_csv_batch_opens_in_excel_and_comes_back_as_it_was(tasks, tmp_path):
         "-后备箱",
         "@x",
         "'=x",
+        "＝1+1",
+        "＋1",
+        "－1",
+        "＠SUM(A1)",
+        "\u3000=1+1",
         '有"引号", 逗号\n换行',
         "2024-01-02",
         "12e45",
@@ -61,13 +70,37 @@ def test_a_csv_batch_opens_in_excel_and_comes_back_as_it_was(tasks, tmp_path):
     assert content.startswith(b"\xef\xbb\xbf")
     heading, *cells = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     assert heading == [*SENT, "annotator_id", "grade", "annotated_at"]
-    assert not [cell for row in cells for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert not [cell for row in cells for cell in row if cell.startswith(tuple("=+-@＝＋－＠\t\r"))]
     shown = [row[heading.index("passage_text")] for row in cells]
-    assert shown == [text if text in {texts[5], "a=b"} else "'" + text for text in texts]
+    assert shown == [text if text in {texts[10], "a=b"} else "'" + text for text in texts]
     (delivery,) = pulled(channel)
     assert delivery.rows["passage_text"].to_pylist() == texts
     assert delivery.rows["task_id"].to_pylist() == frame["task_id"].to_list()
     assert delivery.rows["grade"].null_count == len(texts)
+
+
+def test_a_workbook_comes_back_as_it_was_with_what_people_typed(tasks, tmp_path):
+    texts = ["=1+1", "'=x", "0012", "73928e05", "2024-01-02", "两\n行", "control\x07character", "plain"]
+    frame = pl.DataFrame(pl.from_arrow(tasks)).head(len(texts)).with_columns(passage_text=pl.Series(texts))
+    channel = FileChannel(tmp_path / "out", tmp_path / "out", "xlsx")
+    path = UPath(channel.send("batch-1", frame.to_arrow()))
+    assert path.name == "batch-1.xlsx"
+    book = load_workbook(path.path)
+    heading, *rows = book.active.iter_rows()
+    place = {cell.value: number for number, cell in enumerate(heading)}
+    assert {cell.number_format for row in rows for cell in row} == {"@"}
+    for number, row in enumerate(rows):
+        row[place["annotator_id"]].value = "0012"
+        row[place["grade"]].value = number % 4 if number % 2 else str(number % 4)
+        row[place["annotated_at"]].value = datetime(2026, 11, 30, 8, 54) if number % 2 else "2026/11/30 8:54"
+    book.save(path.path)
+    (delivery,) = pulled(channel)
+    assert delivery.unreadable == ()
+    assert delivery.rows["passage_text"].to_pylist() == [text.replace("\x07", " ") for text in texts]
+    assert delivery.rows["task_id"].to_pylist() == frame["task_id"].to_list()
+    assert set(delivery.rows["annotator_id"].to_pylist()) == {"0012"}
+    assert delivery.rows["grade"].to_pylist() == [str(number % 4) for number in range(len(texts))]
+    assert {moment[:16] for moment in delivery.rows["annotated_at"].to_pylist()} == {"2026-11-30T08:54"}
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
@@ -113,7 +146,7 @@ def test_an_inbox_that_does_not_exist_holds_nothing(tmp_path):
 
 
 def test_finished_files_are_pulled_in_order_and_stored_ones_left_out(tmp_path):
-    for name in ("b.jsonl", "a.JSONL", "c.csv", ".c.jsonl", "d.jsonl.part", "e.txt"):
+    for name in ("b.jsonl", "a.JSONL", "c.csv", ".c.jsonl", "d.jsonl.part", "e.doc"):
         (tmp_path / name).write_text(json.dumps({"batch_id": name}) + "\n")
     (tmp_path / "folder.jsonl").mkdir()
     channel = FileChannel(tmp_path / "out", tmp_path)
@@ -121,6 +154,10 @@ def test_finished_files_are_pulled_in_order_and_stored_ones_left_out(tmp_path):
     assert [delivery.source for delivery in deliveries] == ["a.JSONL", "b.jsonl", "c.csv"]
     stored = {deliveries[0].stream: deliveries[0].content}
     assert [delivery.source for delivery in channel.pull(stored.get)] == ["b.jsonl", "c.csv"]
+    left_out = {str(item.place).rpartition("/")[2]: item.reason for item in channel.left_out()}
+    assert set(left_out) == {".c.jsonl", "d.jsonl.part", "e.doc", "folder.jsonl"}
+    assert "still being written" in left_out["d.jsonl.part"]
+    assert "ends like no table's" in left_out["e.doc"]
 
 
 def test_values_are_kept_as_text_with_their_line_numbers():
@@ -294,13 +331,14 @@ def test_csv_is_read_in_every_encoding_and_with_every_delimiter_that_excel_write
 @pytest.mark.parametrize(
     ("content", "line", "words"),
     [
-        (b"\xff\x00\xfe\x81", 1, "neither UTF-8 nor GB18030"),
-        (b"task_id,grade\n\x81\xff", 1, "neither UTF-8 nor GB18030"),
+        (b"\xff\x00\xfe\x81", 1, "is no heading (none of the columns batch_id"),
+        (b"task_id,grade\nt1,1\n\x81\xff", 3, "neither UTF-8 nor GB18030"),
         (b"a,b\n1,2\n", 1, "is no heading (none of the columns batch_id"),
-        (b"grade,task_id,grade\n1,2,3\n", 1, "column 'grade' is there twice"),
+        (b"grade,task_id,grade\n1,2,3\n", 1, "has the column 'grade' twice"),
         (b"task_id,grade\nt1,1\nt2,2,3\n", 3, "3 cells under 2 columns"),
-        (b'task_id,grade\nt1,1\nt2,"2\n', 3, "no CSV (unexpected end of data)"),
-        (b'task_id,grade\nt1,1\nt2,"2"x\n', 3, "no CSV ("),
+        (b'task_id,grade\nt1,1\nt2,"2\n', 3, "a quotation mark is opened and not closed"),
+        (b'task_id,grade\nt1,1\nt2,"2"x\n', 3, "not valid CSV ("),
+        (b"task_id,grade\nt1,1\n7.39E+09,2\n", 3, "column task_id is '7.39E+09', which a spreadsheet has made"),
     ],
 )
 def test_csv_that_cannot_be_read_is_listed_with_its_line(content, line, words):
@@ -314,3 +352,70 @@ def test_csv_that_cannot_be_read_is_listed_with_its_line(content, line, words):
 def test_an_empty_csv_file_holds_nothing():
     delivery = read(b"", source="b.csv")
     assert (delivery.rows.num_rows, delivery.unreadable, delivery.fields) == (0, (), frozenset())
+
+
+# -- what spreadsheets and Label Studio make of a batch ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2026/11/30 8:54", "2026-11-30T08:54:00+00:00"),
+        ("2026年11月30日 8:54", "2026-11-30T08:54:00+00:00"),
+        ("1796000052", "2026-11-30T00:54:12+00:00"),
+        ("2026-11-30T08:54:12Z", "2026-11-30T08:54:12Z"),
+        ("2026-11-30 08:54:12", "2026-11-30 08:54:12"),
+        ("05/06/2026", "05/06/2026"),
+        ("soon", "soon"),
+    ],
+)
+def test_a_time_with_one_meaning_is_read_however_it_is_written(written, meant):
+    for content in (f"task_id,annotated_at\nt1,{written}\n", json.dumps({"task_id": "t1", "annotated_at": written})):
+        assert read(content.encode(), source="b").rows["annotated_at"].to_pylist() == [meant]
+
+
+def test_a_time_without_a_zone_is_in_the_zone_that_settings_name():
+    settings = config.load(environ={}, overrides={"reading": {"time_zone": "Asia/Shanghai"}}).reading
+    content = b"task_id,annotated_at\nt1,2026-11-30 08:54:12\nt2,2026-11-30T08:54:12Z\n"
+    moments = read(content, source="b", settings=settings).rows["annotated_at"].to_pylist()
+    assert moments == ["2026-11-30T00:54:12+00:00", "2026-11-30T08:54:12Z"]
+
+
+EXPORT = [
+    {
+        "id": 7,
+        "data": {"batch_id": "b", "task_id": "t1", "query_text": "q"},
+        "annotations": [
+            {
+                "completed_by": 3,
+                "updated_by": 3,
+                "updated_at": "2026-11-30T08:54:12Z",
+                "lead_time": 9.5,
+                "result": [{"from_name": "grade", "value": {"choices": ["2"]}}],
+            },
+            {"completed_by": 4, "was_cancelled": True, "result": []},
+            {"completed_by": 4, "updated_by": 5, "created_at": "2026-11-30T08:54:12Z", "result": []},
+        ],
+    },
+    {"id": 8, "data": {"task_id": "t2"}, "annotations": "none"},
+    {"id": 9, "data": {"task_id": "t3"}, "annotations": []},
+]
+
+
+def test_label_studios_json_export_is_read_as_its_projects_are():
+    for content in (json.dumps(EXPORT), json.dumps(EXPORT, indent=2)):
+        delivery = read(content.encode(), source="project-7.json", server="ls")
+        first, second = delivery.rows.to_pylist()
+        assert (first["task_id"], first["grade"], first["lead_seconds"]) == ("t1", "2", "9.5")
+        assert (first["annotator_id"], first["doubt"]) == (annotator_id(3, "ls"), None)
+        assert (second["annotator_id"], second["grade"]) == (None, None)
+        assert "another account" in second["doubt"]
+        (unreadable,) = delivery.unreadable
+        assert "annotations that are no list" in unreadable.words
+
+
+def test_the_rows_of_a_spreadsheet_are_known_beside_the_lines_of_the_file():
+    delivery = read(b'task_id,grade\n"t\n1",1\nt2,2\nt3,3,4\n', source="b.csv")
+    assert delivery.rows["line"].to_pylist() == [2, 4]
+    assert delivery.spreadsheet == {4: 3, 5: 4}
+    assert delivery.unreadable[0].words.endswith("(spreadsheet row 4)")

@@ -3,6 +3,7 @@ damage have a table of their own (test_damages)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -65,6 +66,13 @@ def test_data_docs_show_what_was_expected_and_a_second_run_replaces_them(check, 
     assert {page.name for page in (folder / "validations").iterdir()} == {"lines", "batch", "annotators", "queries"}
     assert "every grade is one of 0, 1, 2, 3" in text
     assert "completeness" in text
+    everything = "".join(page.read_text() for page in pages)
+    assert not re.search(r"<script|@import", everything)  # they run nothing
+    loaded = re.findall(
+        r"""(?:<(?:link|img|iframe|source)[^>]*(?:href|src)=["']?|url\(["']?)([^"'>)\s]*)""", everything
+    )
+    assert loaded  # and load their own pictures and styles, nothing from elsewhere
+    assert [address for address in loaded if "//" in address] == []
     check(bad, pages=True)
     assert validation.data_docs.read_bytes() == first
     assert sorted(folder.rglob("*.html")) == pages
@@ -132,7 +140,8 @@ def test_all_that_is_wrong_with_a_line_is_said_of_it(check, good_rows):
             "task_id": good_rows[4]["task_id"],
             "annotator_id": "ann-2",
             "reason": "it has grade '9', which is unknown; grade with one of 0, 1, 2, 3. It also was annotated at "
-            "'gestern', which is no time; write times in ISO 8601, such as 2026-01-31T12:00:00Z",
+            "'gestern', which is no time; write times in ISO 8601, such as 2026-01-31T12:00:00Z; what 05/06/2026 is, "
+            "reading.date_order can say",
         }
     ]
     assert len(validation.reasons) == 2
@@ -207,10 +216,10 @@ def test_times_are_read_as_utc_however_they_are_written(when, check, good_rows):
 
 
 def test_times_of_several_kinds_are_each_read(check, good_rows):
-    kinds = ["2026-01-31 12:00:00.5", "2026-01-31T20:00:00+0800", "2026-01-31t12:00:00", "2026-01-31T12:00:00z"]
+    kinds = ["2026-01-31 12:00:00.5", "2026-01-31T20:00:00+0800", "2026-01-31t12:00:00", "31 January, noon"]
     rows = [{**row, "annotated_at": kinds[n]} if n < 4 else row for n, row in enumerate(good_rows)]
     validation = check(rows)
-    assert validation.set_aside["line"].to_pylist() == [3]  # a small t is no ISO 8601
+    assert validation.set_aside["line"].to_pylist() == [4]
     assert validation.annotations["annotated_at"][0].as_py() == datetime(2026, 1, 31, 12, 0, 0, 500_000, tzinfo=UTC)
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert validation.annotations["annotated_at"].to_pylist()[1:3] == [noon, noon]

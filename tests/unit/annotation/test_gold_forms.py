@@ -7,14 +7,18 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
+from openpyxl import load_workbook
 
+from rerankops import config, reading
 from rerankops.annotation.gold.drafting import assign, draw, shuffled
 from rerankops.annotation.gold.forms import ANNOTATOR, Asked, Form, Header, Shown, header_of, parse, render
 from rerankops.errors import InputError
+from rerankops.spreadsheets import sent
 
 HEADER = Header("autumn", "anna", ANNOTATOR)
 ASKED = {
@@ -25,13 +29,15 @@ Row = dict[str, Any]
 
 
 def filled(form: Form, change: Callable[[list[Row]], None], header: Header = HEADER) -> bytes:
-    """A form as a person sends it back."""
-    text = render(header, list(ASKED.values()), form)
+    """A form as a person sends it back; a spreadsheet of a country that writes semicolons."""
+    content = render(header, list(ASKED.values()), form)
     if form == "jsonl":
-        rows = [json.loads(line) for line in text.splitlines()]
+        rows = [json.loads(line) for line in content.splitlines()]
         change(rows)
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    if form == "xlsx":
+        return in_workbook(content, change)
+    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     rows = list(reader)
     change(rows)
     buffer = io.StringIO()
@@ -41,9 +47,25 @@ def filled(form: Form, change: Callable[[list[Row]], None], header: Header = HEA
     return ("\ufeff" + buffer.getvalue()).encode()
 
 
+def in_workbook(content: bytes, change: Callable[[list[Row]], None]) -> bytes:
+    book = load_workbook(io.BytesIO(content))
+    heading, *cells = book.active.iter_rows()
+    names = [cell.value for cell in heading]
+    rows = [dict(zip(names, (cell.value for cell in row), strict=True)) for row in cells]
+    change(rows)
+    for row, changed in zip(cells, rows, strict=True):
+        for cell, value in zip(row, changed.values(), strict=True):
+            cell.value = value
+            cell.data_type = "s" if isinstance(value, str) else cell.data_type
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
 def read(content: bytes) -> list[Row]:
-    header = header_of(content, "form")
-    return parse(content, "form", header, ASKED).to_pylist()
+    settings = config.load(environ={}).reading
+    header = header_of(content, "form", settings)
+    return parse(content, "form", header, ASKED, settings).to_pylist()
 
 
 def json_answer(rows: list[Row]) -> None:
@@ -63,8 +85,25 @@ def csv_answer(rows: list[Row]) -> None:
     rows[1]["comment"] = "手册没有"
 
 
-@pytest.mark.parametrize(("form", "answer"), [("jsonl", json_answer), ("csv", csv_answer)])
-def test_what_was_filled_in_is_read_the_same_from_both_forms(form: Form, answer: Callable[[list[Row]], None]) -> None:
+def typed_in_chinese(rows: list[Row]) -> None:
+    rows[0]["accepted_answers"] = "450升｜450 L"
+    rows[0]["grades"] = "１＝３；２＝０"
+    rows[0]["other_passages"] = "p9＝２"
+    rows[1]["unanswerable"] = "√"
+    rows[1]["comment"] = "手册没有"
+
+
+@pytest.mark.parametrize(
+    ("form", "answer"),
+    [
+        ("jsonl", json_answer),
+        ("csv", csv_answer),
+        ("csv", typed_in_chinese),
+        ("xlsx", csv_answer),
+        ("xlsx", typed_in_chinese),
+    ],
+)
+def test_what_was_filled_in_is_read_the_same_from_every_form(form: Form, answer: Callable[[list[Row]], None]) -> None:
     first, second = read(filled(form, answer))
     assert first["accepted_answers"] == ["450升", "450 L"]
     assert dict(zip(first["graded_passage_ids"], first["grades"], strict=True)) == {"p1": 3, "p2": 0, "p9": 2}
@@ -72,29 +111,53 @@ def test_what_was_filled_in_is_read_the_same_from_both_forms(form: Form, answer:
     assert {row["annotator_id"] for row in (first, second)} == {"anna"}
 
 
-@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize("form", ["jsonl", "csv", "xlsx"])
 def test_an_empty_form_answers_nothing_and_says_whose_it_is(form: Form) -> None:
     content = filled(form, lambda rows: None)
-    assert header_of(content, "form") == HEADER
+    assert header_of(content, "form", config.load(environ={}).reading) == HEADER
     assert read(content) == []
 
 
 def test_a_question_that_looks_like_a_formula_is_text_in_a_spreadsheet() -> None:
-    assert "'=1+1" in render(HEADER, [ASKED["q2"]], "csv")
-    assert '"=1+1' in render(HEADER, [ASKED["q2"]], "jsonl")
+    assert b"'=1+1" in render(HEADER, [ASKED["q2"]], "csv")
+    full_width = replace(ASKED["q2"], text="＝1+1")
+    assert "'＝1+1".encode() in render(HEADER, [full_width], "csv")
+    assert b'"=1+1' in render(HEADER, [ASKED["q2"]], "jsonl")
+    sheet = load_workbook(io.BytesIO(render(HEADER, [ASKED["q2"]], "xlsx"))).active
+    assert {cell.data_type for row in sheet.iter_rows() for cell in row if cell.value is not None} == {"s"}
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_a_question_id_that_looks_like_a_number_comes_back_as_it_went_out(form: Form) -> None:
+    asked = {name: Asked(name, "多大", "numeric") for name in ("0012", "73928e05", "1-2")}
+    content = render(HEADER, list(asked.values()), form)
+    found = header_of(content, "form", config.load(environ={}).reading)
+    assert found == HEADER
+    with reading.opened(content, config.load(environ={}).reading, name="form", trimmed=True) as table:
+        ids = [row.values["question_id"] for row in reading.strictly(table.rows, None)]
+    assert list(map(sent, ids)) == list(asked)
+    assert all(id_.startswith("'") for id_ in ids) == (form == "csv")
+
+
+def test_a_question_id_that_a_spreadsheet_made_a_number_of_is_named() -> None:
+    content = filled("csv", lambda rows: rows[0].update(question_id="7.3928E+09"))
+    with pytest.raises(
+        InputError, match=r"^form:2: column question_id is '7\.3928E\+09', which a spreadsheet has made"
+    ):
+        read(content)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("accepted_answers", "450升", "q1 has unanswerable, but with accepted answers"),
-        ("grades", "1=3", "q1 has unanswerable, but with a passage of grade 2 or more"),
-        ("discard", "yes", "q1 has both unanswerable and discard"),
+        ("accepted_answers", "450升", "q1: it has unanswerable, but with accepted answers"),
+        ("grades", "1=3", "q1: it has unanswerable, but with a passage of grade 2 or more"),
+        ("discard", "yes", "q1: it has both unanswerable and discard"),
     ],
 )
 def test_a_row_that_contradicts_itself_is_named(field: str, value: str, words: str) -> None:
     content = filled("csv", lambda rows: rows[0].update({"unanswerable": "yes", field: value}))
-    with pytest.raises(InputError, match=f"^form: line .*{words}"):
+    with pytest.raises(InputError, match=f"^form:2.*{words}"):
         read(content)
 
 
@@ -106,36 +169,49 @@ def test_a_row_that_contradicts_itself_is_named(field: str, value: str, words: s
         ({"accepted_answers": "a", "grades": "1=4"}, "grade '4' of passage p1; it is one of"),
         ({"accepted_answers": "a", "grades": "1"}, "grades holds '1', expected passage=grade"),
         ({"accepted_answers": "a", "grades": "1=3; 1=2"}, "passage p1 is graded twice"),
-        ({"accepted_answers": "a", "unanswerable": "maybe"}, "unanswerable is 'maybe', expected true or false"),
+        ({"accepted_answers": "a", "unanswerable": "maybe"}, "column unanswerable is 'maybe', expected true or false"),
         ({"discard": "x"}, "discard without a comment that says why"),
         ({"comment": "später"}, "a comment but no answer"),
-        ({"question": "后备箱多小"}, "the text of question q1 was changed"),
+        ({"question": "后备箱多小"}, "question q1: the text of the question was changed"),
         ({"question_id": "q7"}, "question 'q7' is not in draft 'autumn'"),
     ],
 )
 def test_a_slip_of_the_pen_is_named_with_its_line(change: Row, words: str) -> None:
     content = filled("csv", lambda rows: rows[0].update(change))
-    with pytest.raises(InputError, match=f"^form: line .*{words}"):
+    with pytest.raises(InputError, match=f"^form:2.*{words}"):
         read(content)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "column 'draft' is missing; is it a form"),
-        ("问题;答案".encode("gb18030"), "not UTF-8"),
-        (b'{"draft": "a"', "line 1 is not valid JSON"),
+        (b"", "an empty form"),
+        ("问题;答案".encode("gb18030"), "form has no column draft; it has "),
+        (b'{"draft": "a"', "form:1: not valid JSON"),
         (b'{"draft": "a", "annotator": "b", "role": "boss"}', "no form of ours"),
         (
             b'{"draft": "a", "annotator": "b", "role": "annotator"}\n'
             b'{"draft": "a", "annotator": "c", "role": "annotator"}',
-            "line 2 is of another draft, person or role",
+            "form:2: of another draft, person or role",
         ),
     ],
 )
 def test_a_file_that_is_no_form_of_one_person_is_refused(content: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        header_of(content, "form")
+        header_of(content, "form", config.load(environ={}).reading)
+
+
+def test_the_row_of_a_spreadsheet_is_named_beside_the_line_of_the_file() -> None:
+    content = filled(
+        "csv",
+        lambda rows: (rows[0].update(accepted_answers="a\nb"), rows[1].update(accepted_answers="a", grades="1=9")),  # type: ignore[func-returns-value]
+    )
+    with pytest.raises(
+        InputError, match=r"^form:\d+ \(spreadsheet row 3\), question q2: column grades names passage '1'"
+    ):
+        read(content)
+    with pytest.raises(InputError, match=r"^form row 3, question q2: column grades names passage '1'"):
+        read(filled("xlsx", lambda rows: rows[1].update(accepted_answers="a", grades="1=9")))
 
 
 def test_a_question_answered_twice_is_refused() -> None:
@@ -143,7 +219,7 @@ def test_a_question_answered_twice_is_refused() -> None:
     lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=";"))
     buffer = io.StringIO()
     csv.writer(buffer, delimiter=";").writerows([*lines, lines[1]])
-    with pytest.raises(InputError, match="question q1 is answered twice"):
+    with pytest.raises(InputError, match="question q1: the question is answered twice"):
         read(buffer.getvalue().encode())
 
 

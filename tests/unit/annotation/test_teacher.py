@@ -205,13 +205,15 @@ READ = [
     ('```json\n{"grade": 1}\n```', 1, [1]),
     ('```\n{"1": 1, "2": 0}\n```', 2, [1, 0]),
     ('{"2": 0, "1": 3, "3": 1}', 3, [3, 0, 1]),
+    ('<think>\n</think>\n{"grade": 1}', 1, [1]),
+    ("<think>2 or 3?</think>3", 1, [3]),
 ]
 UNREADABLE = [
     ("4", 1), ("-1", 1), ("12", 1), ("２", 1), ("2.0", 1), ("2分", 1), ("Grade: 2", 1), ("[2]", 1), ("null", 1),
     ('{"grade": "2"}', 1), ('{"grade": 2.0}', 1), ('{"grade": true}', 1), ('{"grade": 5}', 1), ('{"grade": null}', 1),
     ('{"grade": [3]}', 1), ('{"grades": 2}', 1), ('{"grade": 2, "reason": "x"}', 1), ('{"grade": 2', 1),
     ('{"grade": 0, "grade": 3}', 1), ('{"grade": 2} {"grade": 3}', 1), ('答案是 {"grade": 2}', 1),
-    ("<html><body>3</body></html>", 1), ("<think>3</think>", 1), ("{" * 100_000, 1), ("9" * 5000, 1),
+    ("<html><body>3</body></html>", 1), ("<think>3", 1), ("3<think></think>2", 1), ("{" * 100_000, 1), ("9" * 5000, 1),
     ("2", 2), ('{"1": 2}', 2), ('{"1": 2, "2": 3, "3": 0}', 2), ('{"0": 2, "1": 3}', 2), ('{"1": 2, "2": 4}', 2),
     ("[2, 3]", 2), ('{"1": 1, "1": 2, "2": 0}', 2), ('{"grade": 2}', 2),
 ]  # fmt: skip
@@ -224,15 +226,23 @@ def test_a_grade_is_read(text: str, count: int, expected: list[int]) -> None:
 
 @pytest.mark.parametrize(("text", "count"), UNREADABLE, ids=[f"{count}: {text[:24]!r}" for text, count in UNREADABLE])
 def test_anything_else_is_no_grade(text: str, count: int) -> None:
-    assert teacher.read_answer(Answer(text, "stop", 9), count) == (None, "unreadable")
+    read, problem = teacher.read_answer(Answer(text, "stop", 9), count)
+    assert (read, problem.partition(":")[0]) == (None, "unreadable")
 
 
 @pytest.mark.parametrize(
     ("text", "finish_reason", "problem"),
-    [("1", "length", "cut"), ('{"grade": 2}', "content_filter", "filtered"), (" \n", "stop", "empty")],
+    [
+        ("1", "length", "cut"),
+        ('{"grade": 2}', "content_filter", "filtered"),
+        (" \n", "stop", "empty"),
+        ("<think>3</think>", "stop", "empty"),
+        ('{"grade": 2}', "tool_calls", "tool"),
+    ],
 )
 def test_an_answer_that_did_not_end_by_itself_is_no_grade(text: str, finish_reason: str, problem: str) -> None:
-    assert teacher.read_answer(Answer(text, finish_reason, 9), 1) == (None, problem)
+    read, found = teacher.read_answer(Answer(text, finish_reason, 9), 1)
+    assert (read, found.partition(":")[0]) == (None, problem)
 
 
 def test_each_pair_has_its_own_grade_or_why_there_is_none() -> None:

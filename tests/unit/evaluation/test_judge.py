@@ -111,7 +111,7 @@ def test_a_prompt_holds_question_accepted_answers_and_the_answer() -> None:
 
 def test_a_changed_prompt_has_a_new_version() -> None:
     told = json.dumps([judging._SYSTEM, judging._ASK], ensure_ascii=False, sort_keys=True)
-    versions = {1: "93fc61a2d009411e"}
+    versions = {2: "93fc61a2d009411e"}
     assert hashlib.sha256(told.encode()).hexdigest()[:16] == versions[PROMPT_VERSION], "raise PROMPT_VERSION"
 
 
@@ -158,6 +158,10 @@ def test_what_an_answer_asks_for_changes_how_no_verdict_is_read(scripted_llm: Sc
         ("right", RIGHT),
         ("Wrong.", WRONG),
         ("CANNOT SAY", CANNOT_SAY),
+        ('```JSON\n{"verdict": "right"}\n```', RIGHT),
+        ('<think>\n\n</think>\n\n{"verdict": "right"}', RIGHT),
+        ('<think>The reference says "wrong".</think>{"verdict": "right"}', RIGHT),
+        ('It says the same, so right.\n</think>\n```json\n{"verdict": "wrong"}\n```', WRONG),
     ],
 )
 def test_a_verdict_is_one_of_three_words(text: str, choice: str) -> None:
@@ -170,7 +174,9 @@ def test_a_verdict_is_one_of_three_words(text: str, choice: str) -> None:
         "", " ", "maybe", "right or wrong", "The answer is right.", '{"verdict": "RIGHT!"}', '{"verdict": true}',
         '{"verdict": "right"', '{"verdict": "right", "why": "it says so"}', '{"verdict": "wrong", "verdict": "right"}',
         '["right"]', '{"answer": "right"}', '{"verdict": ["right"]}', '{"verdict": {"verdict": "right"}}', "null",
-        '{"verdict": "right"} {"verdict": "right"}', "[" * 100_000,
+        '{"verdict": "right"} {"verdict": "right"}', "[" * 100_000, '<think>{"verdict": "right"}',
+        "<think>right</think>", "right</think>wrong</think>right",
+        '{"verdict": "wrong"}\n<think>no, right</think>\n{"verdict": "right"}',
     ],
 )  # fmt: skip
 def test_anything_else_is_no_verdict(text: str) -> None:
@@ -230,6 +236,11 @@ def test_the_third_vote_is_asked_where_two_differ(scripted_llm: ScriptedLlm, con
         (completion("I think it is right"), "unreadable"),
         (completion(""), "empty"),
         (completion('{"verdict": "right"}', finish_reason="length"), "cut"),
+        (completion(None, reasoning_content='They agree: {"verdict": "right"}'), "empty"),
+        (completion(None, finish_reason="length", reasoning="They"), "cut"),
+        (completion(None, refusal="I cannot help with that."), "declined"),
+        (completion(None, finish_reason="tool_calls", tool_calls=[{"function": {"name": "right"}}]), "tool"),
+        (completion('{"verdict": "right"}', finish_reason="timed out"), "stopped"),
         (completion("", finish_reason="content_filter"), "filtered"),
         (error(400), "refused"),
         (verdict(CANNOT_SAY), "undecided"),
@@ -264,7 +275,8 @@ def test_the_same_answer_is_judged_once_whichever_system_gave_it(scripted_llm: S
     assert [one.correct for one in first] == [None, True, None]
     assert judge.verdicts([PARAPHRASE]) == first[:1], "missing for every system alike"
     assert judge.judged == len(scripted_llm.requests) == 2
-    assert judge.problems == {"unreadable": 1}
+    assert judge.problems.counts == {"unreadable": 1}
+    assert judge.problems.examples["unreadable"]["reply"] == "?"
 
 
 def test_verdicts_are_paid_for_once(scripted_llm: ScriptedLlm, connect: Connect) -> None:

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from rerankops import config
+from rerankops.config import ReadingSettings
 from rerankops.errors import InputError
 from rerankops.evaluation.agreement import JudgeSample, given, kappas, measure, parse
 from rerankops.evaluation.judge import Given, Verdict
+from rerankops.spreadsheets import as_workbook
 
 ROW = {"question": "多大", "accepted_answers": ["450L"], "answer": "450升", "correct": True}
 
@@ -25,45 +28,57 @@ def lines(*rows: Any) -> bytes:
 # -- the sample -------------------------------------------------------------------------------------------------------
 
 
-def test_json_lines_and_csv_say_the_same() -> None:
+@pytest.fixture
+def settings() -> ReadingSettings:
+    return config.load(environ={}).reading
+
+
+def test_json_lines_csv_and_a_workbook_say_the_same(settings: ReadingSettings) -> None:
     second = {"accepted_answers": ["450L", "四百五十升"], "answer": "", "correct": False, "judged_by": "anna"}
     jsonl = lines(ROW, ROW | second)
     csv = '\ufeffquestion,accepted_answers,answer,correct\n多大,450L,450升,是\n多大,"450L\n四百五十升",,no\n'.encode()
-    semicolons = "question;answer;accepted_answers;correct\n多大;450升;450L;TRUE\n多大;;450L | 四百五十升;0\n".encode()
-    table = parse(jsonl, "sample.jsonl")
-    assert table.equals(parse(csv, "sample.csv"))
-    assert table.equals(parse(semicolons, "sample.csv"))
+    semicolons = "question;answer;accepted_answers;correct\n多大;450升;450L;TRUE\n多大;;450L ｜ 四百五十升;０\n"
+    cells = {"question": "多大", "accepted_answers": "450L", "answer": "450升", "correct": "√"}
+    workbook = as_workbook(
+        list(cells), [cells, cells | {"accepted_answers": "450L|四百五十升", "answer": "", "correct": "错"}]
+    )
+    table = parse(jsonl, "sample.jsonl", settings)
+    for content in (csv, semicolons.encode(), semicolons.encode("gb18030"), workbook):
+        assert table.equals(parse(content, "sample", settings))
     assert table.schema.equals(JudgeSample.schema)
     assert table["correct"].to_pylist() == [True, False]
     assert given(table)[1] == Given("多大", ("450L", "四百五十升"), "")
 
 
+HEADING = b"question,accepted_answers,answer,correct\n"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", r"s: column 'question' is missing"),
-        (b"question,accepted_answers,answer,correct\n", r"s: no rows"),
-        (b"question,answer,correct\na,b,1\n", r"s: column 'accepted_answers' is missing"),
-        (lines(ROW, "{"), r"s: line 2 is not valid JSON"),
-        (lines(ROW, "", "[1]"), r"s: line 3 is no object"),
-        (lines(ROW, {"question": "q"}), r"s: row 2 \(line 2\) has no accepted_answers"),
-        (lines(ROW, "", {**ROW, "correct": None}), r"s: row 2 \(line 3\) has no correct"),
-        (lines({**ROW, "correct": "maybe"}), r"s: row 1 \(line 1\): correct is 'maybe', expected true or false"),
-        (lines({**ROW, "correct": 0.5}), r"correct is 0\.5"),
-        (lines({**ROW, "accepted_answers": []}), r"s: row 1 \(line 1\): accepted_answers is empty"),
+        (b"", r"s: no rows"),
+        (HEADING, r"s: no rows"),
+        (b"question,answer,correct\na,b,1\n", r"s has no column accepted_answers; it has \['question'"),
+        (lines(ROW, "{"), r"s:2: not valid JSON"),
+        (lines(ROW, "", "[1]"), r"s:3: expected an object"),
+        (lines(ROW, {"question": "q"}), r"s:2: column accepted_answers is empty"),
+        (lines(ROW, "", {**ROW, "correct": None}), r"s:3: column correct is empty"),
+        (lines({**ROW, "correct": "maybe"}), r"s:1: column correct is 'maybe', expected true or false"),
+        (lines({**ROW, "correct": 0.5}), r"correct is '?0\.5"),
+        (lines({**ROW, "accepted_answers": []}), r"s:1: column accepted_answers is empty"),
         (lines({**ROW, "accepted_answers": [" "]}), r"accepted_answers is empty"),
         (lines({**ROW, "accepted_answers": {"a": 1}}), r"accepted_answers is .*expected a list of texts"),
         (lines({**ROW, "accepted_answers": [450]}), r"accepted_answers is \[450\], expected a list of texts"),
-        (lines({**ROW, "question": " "}), r"s: row 1 \(line 1\): question is ' ', expected a text"),
-        (lines({**ROW, "answer": 450}), r"answer is 450, expected a text"),
-        (b"question,accepted_answers,answer,correct\na,b,c\n", r"s: line 2 has more or fewer cells than the heading"),
-        (b'question,accepted_answers,answer,correct\na,"b,c,1\n', r"s: line \d is no CSV"),
-        ("question,accepted_answers,answer,correct\n多,1,1,1\n".encode("gbk"), r"s: not UTF-8"),
+        (lines({**ROW, "question": " "}), r"s:1: column question is ' ', expected a text"),
+        (lines({**ROW, "answer": 450}), r"s:1: column answer must be text, found int"),
+        (HEADING + b"a,b,c,1,2\n", r"s:2: 5 cells under 4 columns"),
+        (HEADING + b'a,"b,c,1\n', r"s:2: not valid CSV \(a quotation mark is opened and not closed\)"),
+        (HEADING + b'"a\nb",c,d,1\nq,a,b,maybe\n', r"s:4 \(spreadsheet row 3\): column correct is 'maybe'"),
     ],
 )
-def test_a_bad_row_is_named_with_file_and_row(content: bytes, words: str) -> None:
+def test_a_bad_row_is_named_with_file_row_and_column(content: bytes, words: str, settings: ReadingSettings) -> None:
     with pytest.raises(InputError, match=words):
-        parse(content, "s")
+        parse(content, "s", settings)
 
 
 # -- the measures -----------------------------------------------------------------------------------------------------

@@ -264,8 +264,10 @@ def test_the_same_passages_in_the_same_order_are_read_once_whichever_system_show
     assert reader.answers(second) == [said[0], Reply("1"), said[2]]
     assert inner.batches == [["a", "b", "c"], ["b"]]
     assert (reader.asked, reader.read) == (6, 4)
-    assert reader.problems == {"unavailable": 1}, "a missing answer is missing for every system that shows the same"
-    assert reader.reasons == {"unavailable": "unavailable: nobody there"}
+    assert reader.problems.counts == {"unavailable": 1}, (
+        "a missing answer is missing for every system that shows the same"
+    )
+    assert reader.problems.examples == {"unavailable": {"reason": "nobody there", "reply": ""}}
     assert reader.milliseconds is not None
     assert reader.milliseconds >= 0
     assert reader.can_refuse

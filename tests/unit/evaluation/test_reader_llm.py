@@ -104,7 +104,7 @@ def test_the_instructions_are_the_same_for_all_questions_so_that_servers_can_kee
 
 def test_a_changed_prompt_has_a_new_version() -> None:
     told = json.dumps([llm_reader._SYSTEM, llm_reader._ASK, REFUSALS], ensure_ascii=False, sort_keys=True)
-    versions = {1: "3384c05733364ae1"}
+    versions = {2: "3384c05733364ae1"}
     assert hashlib.sha256(told.encode()).hexdigest()[:16] == versions[PROMPT_VERSION], "raise PROMPT_VERSION"
 
 
@@ -170,6 +170,19 @@ def test_anything_else_is_the_answer_whatever_it_looks_like(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "<think>也许是500升？</think>450升",
+        "<think>\n\n</think>\n\n450升",
+        "也许是500升？\n</think>\n450升",
+        "```\n450升\n```",
+    ],
+)
+def test_what_the_model_thinks_before_it_answers_is_no_part_of_its_answer(text: str) -> None:
+    assert read(answer(text), CODE, 120) == Reply("450升")
+
+
+@pytest.mark.parametrize(
     ("said", "kind"),
     [
         (answer(""), "empty"),
@@ -178,6 +191,8 @@ def test_anything_else_is_the_answer_whatever_it_looks_like(text: str) -> None:
         (answer("资料中没有答案", "length"), "cut"),
         (answer("", "content_filter"), "filtered"),
         (answer(f"<passage-{CODE} n=1>450升"), "unreadable"),
+        (answer("<think>450升"), "unreadable"),
+        (answer("<think>450升</think>"), "empty"),
         (NoAnswer("unavailable", "status 503"), "unavailable"),
         (NoAnswer("budget", "spent"), "budget"),
         (NoAnswer("malformed", "no JSON"), "malformed"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gold_looks import compared_before_looks_were_stored, finished_look, gold, here, labels, look
+from gold_looks import compared_before_looks_were_stored, finished_look, gold, here, labels, look, plan
 
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import GOLD, INDEX
-from rerankops.pipeline.due import Due, retraining_due
+from rerankops.pipeline.due import Due, later_judgments, retraining_due
 from rerankops.pipeline.judgments import JUDGMENTS
-from rerankops.pipeline.training import plan_retraining
+from rerankops.pipeline.training import plan_retraining, read_plan
 
 LABELS = [(f"q{number}", "p1", 3) for number in range(5)]
 
@@ -81,6 +81,48 @@ def test_comparisons_from_before_looks_were_stored_count_as_well(context: Contex
     stored = labels(context, LABELS)
     compared_before_looks_were_stored(context, gold(context), "old", judgments=stored)
     assert new_labels(context, [*LABELS, ("q9", "p1", 2)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("came", "starts"),
+    [([], False), ([("q9", "p1", 2)], False), ([(f"n{number}", "p1", 2) for number in range(3)], True)],
+    ids=["nothing", "too few", "enough"],
+)
+def test_judgments_that_came_during_a_retraining_make_another_one_due_when_they_are_enough(
+    context: Context, came: list[tuple[str, str, int]], starts: bool
+) -> None:
+    tree = context.settings.model_dump(mode="json")
+    tree["training"]["min_new_labels"] = 3
+    few = context.with_settings(tree)
+    planned = plan(few, gold(few), judgments=labels(few, LABELS)).address
+    finished_look(few, gold(few), judgments=labels(few, LABELS))
+    now = labels(few, [*LABELS, *came])
+    few.workspace.point(JUDGMENTS, now)
+    assert later_judgments(planned, context=few) == (now if starts else None)
+
+
+def test_a_retraining_that_was_not_planned_looks_for_nothing(context: Context) -> None:
+    context.workspace.point(JUDGMENTS, labels(context, LABELS))
+    assert later_judgments(None, context=context) is None
+
+
+def test_a_plan_keeps_no_password_of_what_it_talks_to(context: Context) -> None:
+    workspace = context.workspace
+    workspace.point(JUDGMENTS, labels(context, LABELS))
+    workspace.point(GOLD, gold(context))
+    workspace.point(INDEX, workspace.publish_document("indexes", {}, step="build_index"))
+    tree = context.settings.model_dump(mode="json")
+    tree["registry"]["ui_url"] = "https://reader:hunter2@mlflow"
+    tree["elasticsearch"]["hosts"] = ["https://elastic:hunter2@nowhere:9200"]
+    tree["query_log"]["location"] = "s3://key:hunter2@bucket/log"
+    tree["llm"] |= {"url": "https://me:hunter2@models/v1", "model": "a model"}
+    there = context.with_settings(tree)
+    planned = plan_retraining(context=there)
+    stored = [path.read_text() for path in Path(str(workspace.root)).rglob("*.json")]
+    assert stored
+    assert not any("hunter2" in text for text in stored)
+    assert workspace.read_document(planned)["settings"]["llm"]["model"] == "a model"
+    assert read_plan(there, planned).context.settings.elasticsearch == there.settings.elasticsearch
 
 
 def test_how_many_labels_make_one_due_makes_no_other_retraining(context: Context) -> None:

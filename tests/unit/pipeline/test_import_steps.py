@@ -15,6 +15,7 @@ from rerankops.pipeline import imports
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import CORPUS, GOLD
 from rerankops.pipeline.judgments import JUDGMENTS, take_in
+from rerankops.pipeline.set_aside import stands_aside
 from rerankops.records import GoldQuestion, ImportedLabel, Judgment, Passage
 from rerankops.training.groups import build_groups
 from rerankops.workspace import Workspace
@@ -119,6 +120,10 @@ def test_bad_rows_can_be_set_aside_with_their_reasons(place: Place, tmp_path: Pa
     assert row["place"].endswith("pairs.jsonl:2")
     assert row["content"].strip() == "{"
     assert (done.bad, done.bad_file, len(place.judgments())) == (1, bad, 1)
+    (row,) = stands_aside("import-cars", context=place.context).to_pylist()
+    assert row["place"].endswith("pairs.jsonl:2")
+    with pytest.raises(InputError, match=r"2 of 3 rows cannot be used.*: 2 × not valid JSON \(first: .*pairs\.jsonl:2"):
+        place.take(PAIRS[0], "{", "{", bad_file=bad)
 
 
 def test_labels_of_unknown_passages_can_be_dropped(tmp_path: Path) -> None:

@@ -207,20 +207,33 @@ def test_a_sample_that_cannot_be_read_is_named(world: World) -> None:
         steps.check_judge(world.folder / "nothing.csv", context=world.context())
     path = world.sample(3)
     path.write_text(path.read_text() + '{"question": "q"}\n', encoding="utf-8")
-    with pytest.raises(InputError, match=r"sample\.jsonl: row 4 \(line 4\) has no accepted_answers"):
+    with pytest.raises(InputError, match=r"sample\.jsonl:4: column accepted_answers is empty"):
         steps.check_judge(path, context=world.context())
     assert world.server.requests == []
 
 
-def test_the_command_prints_agreement_confusion_and_where_they_differ(world: World) -> None:
+def printed_check(world: World) -> str:
     overlay = world.folder / "overlay.yaml"
     tree = world.context().settings.model_dump(mode="json") | {"workspace": {"root": str(world.folder / "workspace")}}
     overlay.write_text(json.dumps(tree), encoding="utf-8")
-    world.server.script = lambda request: completion("wrong")
     arguments = ["judge", "check", "--sample", str(world.sample()), "--config", str(overlay)]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0
-    printed = " ".join(done.output.split())
+    return " ".join(done.output.split())
+
+
+def test_the_command_shows_one_reply_in_full_what_was_wrong_with_it_and_the_setting_that_helps(world: World) -> None:
+    world.server.script = lambda request: completion("[/b] I see\n\x1b[31mred", finish_reason="length")
+    printed = printed_check(world)
+    assert "no verdict: cut 30" in printed
+    assert "cut: the reply had not ended at llm.max_tokens; raise it" in printed
+    assert "it sent: [/b] I see " in printed
+    assert "\x1b" not in printed
+
+
+def test_the_command_prints_agreement_confusion_and_where_they_differ(world: World) -> None:
+    world.server.script = lambda request: completion("wrong")
+    printed = printed_check(world)
     assert "m and people" in printed
     assert "by containment: 10 answers, agreement 1.00" in printed
     assert re.search(r"by llm: 30 answers, agreement 0\.67 \(0\.4\d–0\.8\d\), 0 wrongly right, 10 wron", printed)

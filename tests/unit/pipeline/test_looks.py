@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gold_looks import (
     look_in_a_process,
 )
 
+from rerankops.errors import ArtefactDamaged
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.looks import LOOKS, looks, standing
 
@@ -224,6 +226,32 @@ def test_of_looks_at_once_each_counts_those_before_it(tmp_path: Path, context: C
     assert [each.number for each in found] == [1, 2, 3]
     assert {each.evaluation for each in found} == {f"evaluations/{name}" for name in names}
     assert levels(context) == pytest.approx(LEVELS)
+
+
+@pytest.mark.parametrize("damaged", ["refs", "manifest.json", "document.json", "everything"])
+def test_a_look_that_cannot_be_read_says_what_can_be_done(context: Context, damaged: str) -> None:
+    questions = gold(context)
+    look(context, questions)
+    workspace = context.workspace
+    root = Path(workspace.root.path)
+    folder = root / "objects" / workspace.require(f"{LOOKS}/000001", "")
+    if damaged == "everything":
+        shutil.rmtree(folder)
+    else:
+        path = root / "refs" / LOOKS / "000001.json" if damaged == "refs" else folder / damaged
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(
+        ArtefactDamaged, match=r"record 'looks/000001' cannot be read: .*; no step makes it again: "
+    ) as caught:
+        looks(context)
+    for said in ("looks/000001.json", "from a backup, or delete both, and freeze new gold questions"):
+        assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "run its step" not in str(caught.value)
+    shutil.rmtree(folder, ignore_errors=True)
+    (root / "refs" / LOOKS / "000001.json").unlink()
+    assert looks(context) == []
+    assert look(context, questions).number == 1
 
 
 def test_a_look_that_is_killed_anywhere_is_one_look_when_it_is_tried_again(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import pytest
 
 from rerankops import config
-from rerankops.errors import ArtefactDamaged, SettingsError
+from rerankops.errors import ArtefactDamaged, InputError, SettingsError
 from rerankops.pipeline.context import Context
-from rerankops.pipeline.queries import EVENTS, PULLS, mark_asked, pull_events
+from rerankops.pipeline.queries import EVENTS, PULLS, QUERY_LOG, mark_asked, pull_events
+from rerankops.pipeline.set_aside import stands_aside
+from rerankops.privacy import VERSION
 from rerankops.records import Query, QueryEvent
 from rerankops.workspace import Address, Workspace
 
@@ -199,3 +203,133 @@ def test_the_log_is_that_of_the_settings(place: Place, monkeypatch: pytest.Monke
         place.context = Context(place.context.settings.model_copy(update={"query_log": log}), place.workspace)
         with pytest.raises(SettingsError, match=words):
             place.pull()
+
+
+# -- what cannot be read is set aside
+
+
+def set_aside(place: Place) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = stands_aside(QUERY_LOG, context=place.context).to_pylist()
+    return rows
+
+
+def test_one_bad_event_stops_no_other_and_is_kept_with_its_reason(place: Place) -> None:
+    for number in range(8):
+        place.add(f"e{number}", BEGIN + number * DAY)
+    place.add("null", BEGIN, text=None)  # type: ignore[arg-type]
+    with place.log.open("a") as file:
+        file.write('{"event_id": "e9", "text": "打13812345678给我", "issued_at": "2024-03-')
+    events = place.pull()
+    assert events
+    assert place.workspace.manifest(events).counts["set_aside"] == 2
+    assert len(place.workspace.read(events, QueryEvent)) == 8
+    null, unfinished = set_aside(place)
+    assert (null["line"], null["kind"]) == (9, "text is missing")
+    assert (unfinished["line"], unfinished["kind"]) == (10, "an unfinished last line")
+    assert "is it still being written" in unfinished["reason"]
+    assert "[PHONE]" in unfinished["content"]
+    assert "138123" not in json.dumps(null | unfinished)
+
+
+def test_what_was_set_aside_comes_with_the_pull_after_it_was_mended(place: Place) -> None:
+    """Also when it is older than any window of a later pull."""
+    for number in range(8):
+        place.add(f"e{number}", BEGIN + number * DAY)
+    whole = place.log.read_text(encoding="utf-8")
+    place.log.write_text(whole.replace('"event_id": "e1"', '"event_id" "e1"'), encoding="utf-8")
+    assert "e1" not in place.workspace.read(place.deal_with(), QueryEvent)["event_id"].to_pylist()
+    assert place.pulled() == []
+    place.log.write_text(whole, encoding="utf-8")
+    assert place.pulled() == ["e1"]
+    assert set_aside(place) == []
+    place.deal_with()  # the pull above came to nothing: this one reads the same
+    assert place.pulled() == []
+
+
+def test_too_many_bad_rows_fail_with_the_commonest_reasons_and_are_still_kept(place: Place) -> None:
+    place.add("e1", BEGIN)
+    for number in range(3):
+        place.add(f"n{number}", BEGIN, text=None)  # type: ignore[arg-type]
+    with place.log.open("a") as file:
+        file.write("nonsense\n")
+    with pytest.raises(InputError, match=r"4 of 5 rows cannot be used, above quality\.max_unusable_share") as told:
+        place.pull()
+    assert re.search(
+        r"3 × text is missing \(first: .*log\.jsonl:2: .*; 1 × not valid JSON \(first: .*:5", str(told.value)
+    )
+    assert len(set_aside(place)) == 4
+
+
+def test_a_damaged_file_among_others_is_set_aside_and_one_that_is_no_table_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    place = Place(folder)
+    place.add("e1", BEGIN)
+    (folder / "damaged.parquet").write_bytes(b"PAR1" + b"\0" * 200 + b"PAR1")
+    (folder / "later.ndjson").write_bytes(place.log.read_bytes().replace(b"e1", b"e2"))
+    (folder / "README.md").write_text("# how these are made")
+    (folder / "gone.csv").symlink_to(folder / "nowhere.csv")
+    (folder / "older").mkdir()
+    odd = os.fsencode(folder) + b"/\xc8\xd5\xd6\xbe.jsonl"  # a name in GB18030
+    Path(os.fsdecode(odd)).write_bytes(place.log.read_bytes().replace(b"e1", b"e3"))
+    settings = place.context.settings
+    log = settings.query_log.model_copy(update={"location": str(folder)})
+    here = Context(settings.model_copy(update={"query_log": log}), Workspace(tmp_path / "workspace"))
+    with caplog.at_level("INFO", logger="rerankops"):
+        events = pull_events(context=here)
+    assert set(here.workspace.read(events, QueryEvent)["event_id"].to_pylist()) == {"e1", "e2", "e3"}
+    assert here.workspace.manifest(events).counts["files_set_aside"] == 1
+    (damaged,) = stands_aside(QUERY_LOG, context=here).to_pylist()
+    assert damaged["file"] == str(folder / "damaged.parquet")
+    for name, why in (("README.md", "no column"), ("gone.csv", "symbolic link to nothing"), ("older", "a folder")):
+        assert re.search(rf"not read: .*{name}.*{why}", caplog.text)
+
+
+def test_a_text_in_doubt_is_set_aside_masked_and_stops_nothing(place: Place, tmp_path: Path) -> None:
+    place.add("e1", BEGIN, "884402771935016怎么查")
+    place.add("e2", BEGIN + DAY, "胎压多少")
+    events = place.pull()
+    assert events
+    table = place.workspace.read(events, QueryEvent)
+    assert table["text"].to_pylist() == ["[NUMBER]怎么查", "胎压多少"]
+    assert [query is None for query in table["query_id"].to_pylist()] == [True, False]
+    assert place.workspace.manifest(events).counts["in_doubt"] == 1
+    (aside,) = stands_aside("personal_data", context=place.context).to_pylist()
+    assert (aside["place"], aside["content"]) == ("event e1", "[NUMBER]怎么查")
+    assert aside["reason"] == "a long number that may be a person's"
+    stored = [path.read_bytes() for path in (tmp_path / "workspace").rglob("*") if path.is_file()]
+    assert not any(b"884402771935016" in content for content in stored)
+
+
+def test_what_a_log_has_in_the_place_of_a_name_of_its_own_is_redacted(place: Place) -> None:
+    place.add("e1", BEGIN, source="app 13812345678")
+    events = place.pull()
+    assert events
+    assert place.workspace.read(events, QueryEvent)["source"].to_pylist() == ["app [PHONE]"]
+
+
+def test_the_rules_of_redaction_are_part_of_the_address(place: Place) -> None:
+    place.add("e1", BEGIN, "我叫王小明，胎压多少")
+    events = place.pull()
+    assert events
+    names = place.context.settings.queries.names.model_copy(update={"recogniser": "off"})
+    queries = place.context.settings.queries.model_copy(update={"names": names})
+    off = Context(place.context.settings.model_copy(update={"queries": queries}), place.workspace)
+    other = pull_events(context=off)
+    assert other != events
+    assert place.workspace.manifest(events).settings["redaction"]["rules"] == VERSION
+    assert place.workspace.read(other, QueryEvent)["text"].to_pylist() == ["我叫王小明，胎压多少"]
+
+
+def test_what_a_step_says_of_a_log_quotes_no_personal_data(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.log.write_text(
+        '{"event_id": "e1", "text": "胎压多少", "issued_at": "我叫王小明，电话13812345678"}\n', encoding="utf-8"
+    )
+    with caplog.at_level("INFO"), pytest.raises(InputError) as raised:
+        place.pull()
+    told = f"{raised.value} {raised.value.__cause__} {caplog.text}"
+    assert "[PHONE]" in told
+    assert "13812345678" not in told
+    assert "王小明" not in told

@@ -155,7 +155,8 @@ def test_a_critical_failure_is_one_line_with_table_rule_example_and_link_each_ti
     (line,) = said
     assert line == (
         "query_events: rule 'free of personal data' is not met: event 'e4' still holds what reads as 'PHONE' (its text "
-        "is not repeated here); delete this artefact, make queries.privacy find it, and pull again. All about it: "
+        "is not repeated here); delete this artefact and pull again; should it come back, report which kind and how it "
+        "is written. All about it: "
         f"{here.workspace.root}/objects/{check}/data_docs/index.html ({table})"
     )
     assert Path(quality.data_docs(here, check)).is_file()

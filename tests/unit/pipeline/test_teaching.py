@@ -411,12 +411,33 @@ def test_answers_are_whole_or_not_there(tmp_path: Path) -> None:
     assert stored.get("ab12") is None
     stored.put("ab12", {"text": "汉字 \ud800", "finish_reason": "stop", "tokens": 3, "model": "m"})
     found = stored.get("ab12")
-    assert found == {"text": "汉字 \ud800", "finish_reason": "stop", "tokens": 3, "seconds": None}
+    assert found == {"text": "汉字 \ud800", "finish_reason": "stop", "tokens": 3, "seconds": None, "reasoning": ""}
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["ab12.json"]
     remote = StoredAnswers(Workspace("memory://answers-test"))
     entry = {"text": "3", "finish_reason": "stop", "tokens": 3, "seconds": 0.25}
     remote.put("ab12", entry)
-    assert remote.get("ab12") == entry
+    assert remote.get("ab12") == {**entry, "reasoning": ""}
+
+
+def test_an_answer_that_was_changed_is_asked_for_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stored = StoredAnswers(Workspace(tmp_path))
+    stored.put("ab12", {"text": "3", "finish_reason": "stop", "tokens": 3})
+    path = tmp_path / FOLDER / "ab" / "ab12.json"
+    path.write_bytes(path.read_bytes().replace(b'"3"', b'"0"'))
+    with caplog.at_level("WARNING", logger="rerankops"):
+        assert stored.get("ab12") is None
+    assert f"{path} cannot be read and is asked for again: it is not what was written" in caplog.text
+    for unreadable in (b"[" * 100_000, b'{"text": "3", "finish_reason": "stop", "tokens": 3, "xheck": "0"}'):
+        path.write_bytes(unreadable)
+        assert stored.get("ab12") is None
+
+
+def test_an_answer_of_an_earlier_version_is_taken_as_it_is(tmp_path: Path) -> None:
+    entry = {"text": "3", "finish_reason": "stop", "tokens": 3}
+    path = tmp_path / FOLDER / "ab" / "ab12.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({**entry, "model": "m", "answered_at": "2026-01-01T00:00:00+00:00"}))
+    assert StoredAnswers(Workspace(tmp_path)).get("ab12") == {**entry, "seconds": None, "reasoning": ""}
 
 
 def test_without_a_server_the_schedule_passes_it_by_and_the_command_says_what_to_set(world: World) -> None:

@@ -14,7 +14,7 @@ from annotation_damages.delivery import ACCEPT, BATCH, PART, QUARANTINE, SENT, R
 
 from rerankops import config
 from rerankops.errors import InputError
-from rerankops.pipeline import channels
+from rerankops.pipeline import channels, quarantine
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import GOLD
 from rerankops.pipeline.validation import ACCEPTED, salvage, validate_delivery
@@ -172,6 +172,47 @@ def test_nothing_is_released_that_cannot_be_used_or_was_accepted(place, good):
         salvage(place.context, rubbish)
     with pytest.raises(InputError, match=r"batch-1\.jsonl is not in quarantine"):
         salvage(place.context, fine)
+
+
+def at(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "now", lambda: moment)
+
+
+def test_a_delivery_that_was_judged_under_a_slow_clock_is_looked_at_again_when_the_clock_is_right(
+    place, good, monkeypatch
+):
+    at(SENT - timedelta(days=10), monkeypatch)
+    delivery = place.put(encoded(good))
+    early = place.validate(delivery)
+    assert early["outcome"] == QUARANTINE
+    assert place.accepted() == 0
+    assert channels.pull_deliveries(context=place.context) == []
+    at(SENT + timedelta(days=5), monkeypatch)
+    assert channels.pull_deliveries(context=place.context) == [delivery]
+    verdict = place.validate(delivery)
+    assert (verdict["outcome"], place.accepted()) == (ACCEPT, len(good))
+    assert verdict["verdict"] != early["verdict"]
+    before = place.stored()
+    assert place.validate(delivery) == verdict
+    assert channels.pull_deliveries(context=place.context) == []
+    assert place.stored() == before
+
+
+def test_moments_that_stay_in_the_future_are_not_looked_at_again_and_again(place, good, monkeypatch):
+    at(SENT + timedelta(days=5), monkeypatch)
+    rows = [{**row, "annotated_at": "2099-01-01T00:00:00Z"} if n == 4 else row for n, row in enumerate(good)]
+    assert place.validate(place.put(encoded(rows)))["outcome"] == PART
+    at(SENT + timedelta(days=50), monkeypatch)
+    assert channels.pull_deliveries(context=place.context) == []
+
+
+def test_what_a_person_decided_about_an_early_delivery_stands(place, good, monkeypatch):
+    at(SENT - timedelta(days=10), monkeypatch)
+    delivery = place.put(encoded(good))
+    place.validate(delivery)
+    quarantine.review_delivery(delivery, "reject", "Li Na", "made up", context=place.context)
+    at(SENT + timedelta(days=5), monkeypatch)
+    assert channels.pull_deliveries(context=place.context) == []
 
 
 def test_the_clock_of_these_deliveries_is_in_the_past():

@@ -12,11 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from rerankops.config import load
 from rerankops.errors import InputError, SettingsError
 from rerankops.queries.datasets import Dataset, read_dataset
+from rerankops.reading import Aside
 from rerankops.records import GoldQuestion, Passage
 
 Row = dict[str, Any]
+HOW = load(environ={}).reading
 CORPUS: list[Row] = [
     {"doc_id": "d1", "title": "胎压", "text": "前轮2.3bar"},
     {"doc_id": "d2", "title": "后备箱", "text": "后备箱容积450升"},
@@ -45,8 +48,8 @@ def write_beir(folder: Path, ending: str = "jsonl") -> None:
     write(folder / f"corpus.{ending}", [{"_id": row["doc_id"], **row} for row in CORPUS])
     write(folder / f"queries.{ending}", [{"_id": row["query_id"], "text": row["text"]} for row in TRAIN + GOLD])
     header = "query-id\tcorpus-id\tscore\n"
-    write_qrels(folder, "train", header + "q1\td2\t2\nq1\td1\t0\nq2\td3\t2\nq2\td1\t1\nq2\td2\t-1\n")
-    write_qrels(folder, "gold", header + "q3\td1\t1\n")
+    write_qrels(folder, "train", header + "q1\td2\t3\nq1\td1\t0\nq2\td3\t3.0\nq2\td1\t2\nq2\td2\t-1\n")
+    write_qrels(folder, "gold", header + "q3\td1\t3\nq3\td2\t1\n")
 
 
 def write_qrels(folder: Path, split: str, text: str) -> None:
@@ -75,7 +78,7 @@ def write_squad(folder: Path) -> None:
 
 
 def read(folder: Path) -> Dataset:
-    return read_dataset(folder, train_split="train", gold_split="gold")
+    return read_dataset(folder, HOW, train_split="train", gold_split="gold")
 
 
 def relevance(questions: pa.Table) -> dict[str, dict[str, int | None]]:
@@ -90,7 +93,7 @@ def relevance(questions: pa.Table) -> dict[str, dict[str, int | None]]:
 def refused(folder: Path, error: type[Exception], words: str, **splits: str) -> None:
     """Reading fails with one line that starts with these words."""
     with pytest.raises(error, match=re.escape(words)) as caught:
-        read_dataset(folder, **{"train_split": "train", "gold_split": "gold", **splits})
+        read_dataset(folder, HOW, **{"train_split": "train", "gold_split": "gold", **splits})
     assert "\n" not in str(caught.value)
 
 
@@ -105,8 +108,26 @@ def test_json_lines_are_read(tmp_path: Path, ending: str) -> None:
     assert relevance(found.train) == {"q1": {"d2": None}, "q2": {"d3": None, "d1": None}}
 
 
+@pytest.mark.parametrize(
+    ("scores", "grades"), [((1, 2, 0), None), ((1, 4, 0), None), ((1, 1, 0), (3, 3)), ((1, 2, 0), "largest")]
+)
+def test_a_scale_that_scores_do_not_tell_is_asked_for(
+    tmp_path: Path, scores: tuple[int, ...], grades: tuple[int, ...] | str | None
+) -> None:
+    write_beir(tmp_path)
+    write_qrels(tmp_path, "train", "".join(f"q1\td{at}\t{score}\n" for at, score in enumerate(scores, start=1)))
+    write_qrels(tmp_path, "gold", "q3\td1\t1\n")
+    if grades is None:
+        place = f"{tmp_path / 'qrels' / 'train.tsv'}:2"
+        refused(tmp_path, InputError, f"{place}: scores are 0, 1, {scores[1]}: what do they mean? Say it with --grades")
+        return
+    rule = grades if isinstance(grades, str) else "auto"
+    found = read_dataset(tmp_path, HOW, train_split="train", gold_split="gold", grades=rule)
+    assert list(relevance(found.train)["q1"].values()) == (list(grades) if isinstance(grades, tuple) else [2, 3])
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz"])
-def test_beir_is_read_and_its_largest_score_becomes_grade_3(tmp_path: Path, ending: str) -> None:
+def test_beir_is_read_with_grades_of_0_to_3_as_they_are(tmp_path: Path, ending: str) -> None:
     write_beir(tmp_path, ending)
     found = read(tmp_path)
     assert found.passages["text"].to_pylist() == [row["text"] for row in CORPUS]
@@ -160,13 +181,13 @@ def test_every_layout_gives_records_and_relevant_passages_that_are_in_the_corpus
 @pytest.mark.parametrize("header", ["", "query-id\tcorpus-id\tscore\n", "\ufeffquery-id\tcorpus-id\tscore\r\n", "\n"])
 def test_qrels_may_lack_a_header_and_hold_blank_lines(tmp_path: Path, header: str) -> None:
     write_beir(tmp_path)
-    write_qrels(tmp_path, "gold", header + 'q3\td1\t1\r\n\nq3\td"2\t0\n')
+    write_qrels(tmp_path, "gold", header + 'q3\td1\t3\r\n\nq3\td"2\t0\n')
     assert relevance(read(tmp_path).gold) == {"q3": {"d1": 3}}
 
 
 def test_a_beir_query_whose_passages_are_all_irrelevant_is_left_out(tmp_path: Path) -> None:
     write_beir(tmp_path)
-    write_qrels(tmp_path, "gold", "q3\td1\t1\nq1\td1\t0\n")
+    write_qrels(tmp_path, "gold", "q3\td1\t3\nq1\td1\t0\n")
     assert read(tmp_path).gold["question_id"].to_pylist() == ["q3"]
 
 
@@ -220,7 +241,7 @@ def test_a_relevant_passage_that_is_not_in_the_corpus_is_named(tmp_path: Path) -
 
 def test_a_relevant_beir_passage_that_is_not_in_the_corpus_is_named(tmp_path: Path) -> None:
     write_beir(tmp_path)
-    write_qrels(tmp_path, "gold", "q3\td9\t1\n")
+    write_qrels(tmp_path, "gold", "q3\td9\t3\n")
     refused(tmp_path, InputError, "split gold: question q3 names passage d9, not in the corpus")
 
 
@@ -267,6 +288,18 @@ def test_a_broken_line_is_named_in_any_file(tmp_path: Path) -> None:
         path.write_bytes(whole)
 
 
+def test_bad_rows_of_a_set_can_be_set_aside(tmp_path: Path) -> None:
+    write_beir(tmp_path)
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes() + b'{"_id": "x", "te\n')
+    write_qrels(tmp_path, "gold", "q3\td1\t3\nq9\td1\t1\n")
+    aside = Aside()
+    found = read_dataset(tmp_path, HOW, train_split="train", gold_split="gold", aside=aside)
+    assert relevance(found.gold) == {"q3": {"d1": 3}}
+    assert aside.count == 4  # the queries are read for both splits
+
+
 def test_a_cut_off_gzip_is_named(tmp_path: Path) -> None:
     write_json_lines(tmp_path, "jsonl.gz")
     path = tmp_path / "corpus.jsonl.gz"
@@ -277,13 +310,12 @@ def test_a_cut_off_gzip_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("q3 d1 1", "expected query-id, corpus-id, score separated by tabs"),
-        ("q3\t0\td1\t1", "expected query-id, corpus-id, score separated by tabs"),
+        ("q3\tx\td1\t1", "expected query-id, corpus-id, score separated by tabs"),
         ("q3\td1", "expected query-id, corpus-id, score separated by tabs"),
-        ("q3\td1\tyes", "expected query-id, corpus-id, score separated by tabs"),
-        ("q3\td1\t1.0", "expected query-id, corpus-id, score separated by tabs"),
-        ("q3\td1\t--1", "expected query-id, corpus-id, score separated by tabs"),
-        ("q3\td1\t²", "expected query-id, corpus-id, score separated by tabs"),
+        ("q3\td1\tyes", "score is 'yes', expected a whole number"),
+        ("q3\td1\t0.5", "score is '0.5', expected a whole number"),
+        ("q3\td1\t--1", "score is '--1', expected a whole number"),
+        ("q3\td1\t²", "score is '²', expected a whole number"),
         ("q9\td1\t1", "query q9 is not in queries.jsonl"),
     ],
 )
@@ -296,14 +328,22 @@ def test_a_bad_qrels_line_is_named(tmp_path: Path, line: str, words: str) -> Non
 def test_a_first_qrels_line_that_judges_a_query_is_no_header(tmp_path: Path) -> None:
     write_beir(tmp_path)
     write_qrels(tmp_path, "gold", "q3\td1\tyes\nq3\td1\t1\n")
-    refused(tmp_path, InputError, "gold.tsv:1: expected query-id, corpus-id, score")
+    refused(tmp_path, InputError, "gold.tsv:1: score is 'yes', expected a whole number")
 
 
-def test_qrels_in_another_encoding_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["q3 d1 1", "q3\td1\t1.0", "q3 0 d1 1", "q3,d1,1", "q3\tQ0\td1\t１", "q3;d1;1"])
+def test_qrels_are_read_with_any_separator_and_in_trec_s_columns(tmp_path: Path, line: str) -> None:
+    write_beir(tmp_path)
+    write_qrels(tmp_path, "train", "q1\td2\t1\n")
+    write_qrels(tmp_path, "gold", f"{line}\n")
+    assert relevance(read(tmp_path).gold) == {"q3": {"d1": 3}}
+
+
+def test_qrels_with_a_broken_byte_are_named(tmp_path: Path) -> None:
     write_beir(tmp_path)
     path = tmp_path / "qrels" / "gold.tsv"
-    path.write_bytes("查询\td1\t1\n".encode("gb18030"))
-    refused(tmp_path, InputError, f"{path} is not UTF-8")
+    path.write_bytes(b"q3\td1\t1\n\xff\td1\t1\n")
+    refused(tmp_path, InputError, f"{path}:2: byte 0xff at 0 is neither UTF-8 nor GB18030")
 
 
 @pytest.mark.parametrize("row", [{"text": "胎压"}, {"_id": "q3"}, {"_id": "q3", "text": None}])
@@ -340,11 +380,11 @@ def test_broken_squad_is_named(tmp_path: Path, content: str) -> None:
     refused(tmp_path, InputError, f"{path} is not SQuAD JSON")
 
 
-def test_squad_in_another_encoding_is_named(tmp_path: Path) -> None:
+def test_squad_with_a_broken_byte_is_named(tmp_path: Path) -> None:
     write_squad(tmp_path)
     path = tmp_path / "set-gold-v1.json"
-    path.write_bytes(json.dumps(squad(("前轮", [])), ensure_ascii=False).encode("gb18030"))
-    refused(tmp_path, InputError, f"{path} is not SQuAD JSON: UnicodeDecodeError")
+    path.write_bytes(json.dumps(squad(("前轮", [])), ensure_ascii=False).encode().replace("前".encode(), b"\xff"))
+    refused(tmp_path, InputError, f"{path} is not SQuAD JSON: line 1 byte 0xff")
 
 
 def test_a_split_that_two_squad_files_fit_is_refused(tmp_path: Path) -> None:

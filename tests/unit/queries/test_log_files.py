@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from rerankops.config import QueryLogSettings
+from rerankops.config import QueryLogSettings, load
 from rerankops.elastic import Cluster
 from rerankops.errors import InputError, SettingsError
 from rerankops.queries.logs import RAW_EVENT, open_log
 
 Row = dict[str, Any]
 LogAt = Callable[..., QueryLogSettings]
+HOW = load(environ={}).reading
 
 EVENT = {"event_id": "e1", "text": "胎压多少", "issued_at": "2026-09-01T08:30:00Z"}
 FULL = {
@@ -56,7 +57,7 @@ def no_cluster() -> Cluster:
 
 
 def pages(settings: QueryLogSettings, **window: datetime) -> list[pa.Table]:
-    found = list(open_log(settings, {}, no_cluster).read(**window))
+    found = list(open_log(settings, HOW, {}, no_cluster).read(**window))
     assert all(page.schema == RAW_EVENT for page in found)
     return found
 
@@ -173,7 +174,7 @@ def test_nothing_there_names_the_setting(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SettingsError, match=r"query_log\.location (is '|names nothing).*\*\.parquet"):
+    with pytest.raises(SettingsError, match=r"query_log\.location (is '|names nothing)"):
         read(log_at(name))
 
 
@@ -233,7 +234,7 @@ def test_what_users_were_shown_by_whom_is_read_where_it_is_mapped(
         ({"shuffled": 2}, r"is 2, expected true or false"),
         ({"shuffled": 1.0}, r"is 1.0, expected true or false"),
         ({"who": ["dealers"]}, r"who \(our user_group\) must be text or a whole number, found list"),
-        ({"answer": 0.5}, r"answer \(our preferred_passage_id\) must be text or a whole number, found float"),
+        ({"answer": 0.5}, r"answer \(our preferred_passage_id\) is the number 0.5; is it an identifier"),
         ({"served": {"by": True}}, r"served.by \(our ranker\) must be text or a whole number, found bool"),
     ],
 )
@@ -305,7 +306,7 @@ def test_row_groups_outside_the_window_are_not_read(tmp_path: Path, log_at: LogA
     path = tmp_path / "a.parquet"
     path.write_bytes(whole[:begin] + bytes(group.total_byte_size // 2) + whole[begin + group.total_byte_size // 2 :])
     assert ids(log_at(path), since=moments[4], until=moments[7]) == ["e4", "e5", "e6"]
-    with pytest.raises(InputError, match=r"a\.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"a\.parquet: cannot be read"):
         read(log_at(path))
 
 
@@ -320,16 +321,17 @@ def test_row_groups_outside_the_window_are_not_read(tmp_path: Path, log_at: LogA
         ({"text": None}, "text is missing"),
         ({"text": 5}, "text must be text, found int"),
         ({"text": "\ud83d"}, "half of a surrogate pair"),
-        ({"event_id": 5.5}, "event_id must be text or a whole number, found float"),
+        ({"event_id": 5.5}, "event_id is the number 5.5; is it an identifier"),
         ({"event_id": True}, "event_id must be text or a whole number, found bool"),
-        ({"issued_at": 1788251400}, r"issued_at must be text \(ISO 8601\) or a timestamp, found int"),
+        ({"issued_at": True}, r"issued_at must be text \(ISO 8601\) or a timestamp, found bool"),
+        ({"issued_at": 1788}, "issued_at is 1788, expected ISO 8601"),
         ({"issued_at": "yesterday"}, "issued_at is 'yesterday', expected ISO 8601 such as"),
         ({"issued_at": "0001-01-01T00:00:00+14:00"}, "issued_at is '0001"),
         ({"feedback": "meh"}, r"feedback is 'meh', allowed are \['none', 'up', 'down'\]"),
         ({"feedback": ["up"]}, r"feedback is \['up'\]"),
-        ({"shown_passage_ids": "p1"}, "shown_passage_ids must be a list, found str"),
+        ({"shown_passage_ids": "p1,p2"}, "shown_passage_ids is 'p1,p2': one identifier, or several"),
         ({"shown_passage_ids": {"p1": 1}}, "shown_passage_ids must be a list, found dict"),
-        ({"clicked_passage_ids": [1.5]}, "clicked_passage_ids must hold texts or whole numbers, found float"),
+        ({"clicked_passage_ids": [1.5]}, "clicked_passage_ids is the number 1.5; is it an identifier"),
         ({"source": 5}, "source must be text, found int"),
     ],
 )
@@ -353,9 +355,13 @@ def test_a_field_of_another_name_is_named_by_both(tmp_path: Path, log_at: LogAt)
 @pytest.mark.parametrize(
     ("content", "line", "said"),
     [
-        ("event_id,text\ne1,t\n", "", r"has no column issued_at; it has \['event_id', 'text'\]. Set query_log.fields"),
-        ("event_id,text,issued_at\ne1,t,2026-09-01\ne2,t\n", ":3", "2 values under 3 columns"),
-        ("event_id,text,issued_at\ne1,a,b,2026-09-01\n", ":2", "4 values under 3 columns"),
+        (
+            "event_id,text\ne1,t\n",
+            "",
+            r"has no column issued_at; it has \['event_id', 'text'\]. .*set query_log.fields",
+        ),
+        ("event_id,text,issued_at\ne1,t,2026-09-01\ne2,t\n", ":3", "2 cells under 3 columns"),
+        ("event_id,text,issued_at\ne1,a,b,2026-09-01\n", ":2", "4 cells under 3 columns"),
         ('event_id,text,issued_at\ne1,"a\nb",2026-09-01\ne2,"t,2026-09-01\n', ":4", "not valid CSV"),
         ('event_id,text,issued_at\ne1,"a\nb",2026-09-01\ne2,t,soon\n', ":4", "issued_at is 'soon'"),
         ("event_id,text,issued_at\ne1,t,\n", ":2", "issued_at is missing"),
@@ -384,15 +390,15 @@ def test_bad_parquet_is_named_by_file_and_row(tmp_path: Path, log_at: LogAt) -> 
         read(log_at(path))
 
 
-@pytest.mark.parametrize("keep", [0, 3, 0.5, 0.95, -9])
+@pytest.mark.parametrize("keep", [0, 4, 0.5, 0.95, -9])
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz", "a.parquet"])
 def test_a_cut_file_is_named_in_one_line(tmp_path: Path, name: str, keep: float, log_at: LogAt) -> None:
     whole = FORMATS[name]([FULL | {"event_id": f"e{n}", "text": uuid.uuid4().hex} for n in range(500)])
     path = tmp_path / name
     path.write_bytes(whole[: int(keep * len(whole)) if 0 < keep < 1 else int(keep)])
-    if path.stat().st_size == 0 and name.endswith(".gz"):
+    if path.stat().st_size == 0:
         assert read(log_at(path)) == []
         return
-    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}.* cannot be read: .*is it complete\?$") as error:
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}.* cannot be read: .*complete\?$") as error:
         read(log_at(path))
     assert "\n" not in str(error.value)

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from upath import UPath
 
+from rerankops.config import load
 from rerankops.errors import InputError, SettingsError
-from rerankops.queries.sources import json_lines, read_corpus, read_gold
+from rerankops.queries.sources import read_corpus, read_gold, table_rows
 
+HOW = load(environ={}).reading
 PASSAGE = {"passage_id": "p1", "title": "胎压", "text": "前轮2.3bar"}
 GOLD = {"question_id": "g1", "text": "胎压多少", "accepted_answers": ["2.3bar"]}
 
@@ -25,7 +27,7 @@ def lines(*rows: dict[str, Any]) -> str:
 
 
 def read_places(location: object) -> list[tuple[str, dict[str, Any]]]:
-    return list(json_lines(str(location), setting="sources.corpus"))
+    return [(str(place), row) for place, row, _ in table_rows(str(location), HOW, setting="sources.corpus")]
 
 
 @pytest.fixture
@@ -81,14 +83,11 @@ def test_nothing_there_names_the_setting(tmp_path: Path, name: str, monkeypatch:
         (b'{"a": 1}\nfree text\n', 2, "not valid JSON"),
         (b'{"a": 1}\n\n[1, 2]\n', 3, "expected an object, found list"),
         (b'{"a": 1}\n"text"\n', 2, "expected an object, found str"),
-        (b"null\n", 1, "expected an object, found NoneType"),
         (b'{"a": 1}{"a": 2}\n', 1, "not valid JSON"),
-        (b'{"a": 1}\n{"a": "\xff"}\n', 2, "not UTF-8"),
-        ('{"a": 1}\n{"a": "怎么"}\n'.encode("gbk"), 2, "not UTF-8"),
-        ('{"a": 1}\n'.encode("utf-16"), 1, "not UTF-8"),
+        (b'{"a": 1}\n{"a": "\xff"}\n', 2, "neither UTF-8 nor GB18030"),
         (b'{"a": 1}\n{"a": "\\ud83d"}\n', 2, "half of a surrogate pair"),
         (b'{"a": 1}\n{"\\uDC00": 1}\n', 2, "half of a surrogate pair"),
-        (b'{"a": 1}\n' + b'{"a":' * 100_000 + b"\n", 2, "not valid JSON"),
+        (b'{"a": 1}\n' + b'{"a":' * 100_000 + b"\n", 2, "nested deeper than 64 levels"),
         (b'{"a": ' + b"9" * 5000 + b"}\n", 1, "not valid JSON"),
     ],
 )
@@ -109,8 +108,8 @@ def test_a_whole_surrogate_pair_is_text(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda data: data[:-9], lambda data: data[: len(data) // 2], lambda data: data[:5], lambda data: b"plain text"],
-    ids=["trailer gone", "half", "header", "not gzip"],
+    [lambda data: data[:-9], lambda data: data[: len(data) // 2], lambda data: data[:5]],
+    ids=["trailer gone", "half", "header"],
 )
 def test_a_damaged_gzip_file_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     bad = tmp_path / "a.jsonl.gz"
@@ -130,7 +129,7 @@ def test_a_corpus_is_read_whatever_its_identifier_is_called(file: Path) -> None:
             {"_id": "p3", "text": "", "title": None},
         )
     )
-    assert read_corpus(str(file)).to_pylist() == [
+    assert read_corpus(str(file), HOW).to_pylist() == [
         {**PASSAGE, "metadata": []},
         {"passage_id": "p2", "title": "", "text": "x", "metadata": [("model", "X5"), ("year", "2024")]},
         {"passage_id": "p3", "title": "", "text": "", "metadata": []},
@@ -142,7 +141,7 @@ def test_a_corpus_is_read_whatever_its_identifier_is_called(file: Path) -> None:
     [
         ({"passage_id": None}, "passage_id is missing"),
         ({"passage_id": ""}, "passage_id is empty"),
-        ({"passage_id": 7}, "passage_id must be text, found int"),
+        ({"passage_id": 7.5}, "passage_id is the number 7.5; is it an identifier"),
         ({"passage_id": "p0"}, r"passage_id 'p0' was already given in .*a\.jsonl:1"),
         ({"text": None}, "text is missing"),
         ({"text": ["x"]}, "text must be text, found list"),
@@ -153,13 +152,13 @@ def test_a_corpus_is_read_whatever_its_identifier_is_called(file: Path) -> None:
 def test_a_bad_passage_is_named_by_file_and_line(file: Path, changes: dict[str, Any], said: str) -> None:
     file.write_text(lines({**PASSAGE, "passage_id": "p0"}, {**PASSAGE, **changes}))
     with pytest.raises(InputError, match=f"^{re.escape(str(file))}:2: {said}"):
-        read_corpus(str(file))
+        read_corpus(str(file), HOW)
 
 
 def test_a_corpus_without_passages_is_refused(file: Path) -> None:
     file.write_text("")
     with pytest.raises(InputError, match=r"sources\.corpus .*a\.jsonl holds no passages"):
-        read_corpus(str(file))
+        read_corpus(str(file), HOW)
 
 
 # -- gold
@@ -170,7 +169,7 @@ def test_gold_is_read_with_answers_or_passages_or_both(file: Path) -> None:
     last = {"_id": "g3", "text": "c", "relevant_passage_ids": ["p1", "p2"], "relevant_grades": [3, 2]}
     file.write_text(lines(GOLD, other, last))
     rest = {"stratum": "all", "relevant_passage_ids": [], "relevant_grades": None}
-    assert read_gold(str(file)).to_pylist() == [
+    assert read_gold(str(file), HOW).to_pylist() == [
         {**GOLD, **rest},
         {"question_id": "g2", "text": "b", "accepted_answers": ["4.5", "4.5升"], "stratum": "numeric"}
         | {"relevant_passage_ids": ["p1"], "relevant_grades": None},
@@ -190,7 +189,7 @@ def test_gold_is_read_with_answers_or_passages_or_both(file: Path) -> None:
         ({"accepted_answers": [None]}, "accepted_answers must hold texts, found NoneType"),
         ({"accepted_answers": [True]}, "accepted_answers must hold texts, found bool"),
         ({"relevant_passage_ids": "p1"}, "relevant_passage_ids must be a list, found str"),
-        ({"relevant_passage_ids": [1]}, "relevant_passage_ids must hold texts, found int"),
+        ({"relevant_passage_ids": [True]}, "relevant_passage_ids must hold texts or whole numbers, found bool"),
         ({"relevant_passage_ids": ["p1"], "relevant_grades": [3, 2]}, "relevant_grades must be one of"),
         ({"relevant_passage_ids": ["p1"], "relevant_grades": [4]}, "relevant_grades must be one of"),
         ({"relevant_passage_ids": ["p1"], "relevant_grades": 3}, "relevant_grades must be one of"),
@@ -200,10 +199,10 @@ def test_gold_is_read_with_answers_or_passages_or_both(file: Path) -> None:
 def test_a_bad_gold_question_is_named_by_file_and_line(file: Path, changes: dict[str, Any], said: str) -> None:
     file.write_text(lines({**GOLD, "question_id": "g0"}, {**GOLD, **changes}))
     with pytest.raises(InputError, match=f"^{re.escape(str(file))}:2: {said}"):
-        read_gold(str(file))
+        read_gold(str(file), HOW)
 
 
 def test_gold_without_questions_is_refused(file: Path) -> None:
     file.write_text("")
     with pytest.raises(InputError, match=r"sources\.gold .* holds no questions"):
-        read_gold(str(file))
+        read_gold(str(file), HOW)

@@ -41,6 +41,25 @@ def test_shell_scripts_parse_and_are_executable(project, script):
     assert (project / script).stat().st_mode & 0o111
 
 
+def test_no_password_is_an_argument_that_a_list_of_processes_shows(project, compose):
+    """Of a shell's commands only builtins may be given one: they are no processes."""
+    secret = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY")
+    commands = [line for file in ("airflow/init.sh",) for line in shell_commands(project / "docker" / file)]
+    for service in compose["services"].values():
+        check = service.get("healthcheck", {}).get("test", [])
+        commands += re.split(r"[|;&]+", " ".join(check[1:]) if check[:1] == ["CMD-SHELL"] else " ".join(check))
+        commands.append(" ".join(map(str, service.get("command", []))))
+    for command in commands:
+        assert not secret.search(command) or command.strip().split(" ")[0] in {"printf", ":"}, command
+
+
+def shell_commands(script):
+    """The simple commands of a script, a line each."""
+    text = re.sub(r"\\\n\s*", " ", script.read_text(encoding="utf-8"))
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return [command.strip() for line in lines for command in re.split(r"[|;&]+", line) if command.strip()]
+
+
 def test_every_service_is_checked_for_health_or_runs_once(compose):
     unchecked = {
         name

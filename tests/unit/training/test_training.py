@@ -17,6 +17,7 @@ from sentence_transformers import CrossEncoder
 
 from rerankops.errors import InputError, NotFinite
 from rerankops.records import TrainingGroup
+from rerankops.scoring import cross_encoder
 from rerankops.scoring.cross_encoder import CrossEncoderScorer
 from rerankops.training.__main__ import _is_out_of_memory as is_out_of_memory
 from rerankops.training.__main__ import _what_to_do as what_to_do
@@ -81,7 +82,9 @@ def test_processes_that_train_together_make_one_model(job, tmp_path):
     assert result.steps == result.pairs // (2 * job.settings.batch_size)
     assert result.after["dev_ndcg@10"] >= result.before["dev_ndcg@10"]
     assert not (work / CHECKPOINTS).exists()
-    untrained = CrossEncoderScorer(job.base_model, max_length=32, batch_size=4, device="cpu").logits(PAIRS)
+    untrained = cross_encoder.logits(
+        cross_encoder.load(job.base_model, max_length=32, device="cpu"), PAIRS, batch_size=4
+    )
     trained = CrossEncoderScorer(result.model, max_length=32, batch_size=4, device="cpu").logits(PAIRS)
     assert trained != pytest.approx(untrained, abs=1e-3)
 

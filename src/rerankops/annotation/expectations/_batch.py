@@ -140,7 +140,7 @@ def batch_checks(
         what = looks_like(delivery.content) if len(bad) > most else None
         return (
             f"line {bad[0].line}: {one_line(bad[0].words)}{more([line.line for line in bad])}; "
-            f"{what or 'write one JSON object a line, in UTF-8'}"
+            f"{what or 'write one JSON object a line, in UTF-8, or a table with a heading'}"
         )
 
     def unusable() -> str:
@@ -219,7 +219,7 @@ def batch_checks(
         ),
         check(
             "unreadable_lines",
-            "every line is a JSON object",
+            "every line can be read",
             unreadable,
             high=0,
             severity=CRITICAL if len(bad) > most else SET_ASIDE,

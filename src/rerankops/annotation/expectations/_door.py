@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from rerankops.annotation import _great_expectations as great_expectations
 from rerankops.annotation.channel import FIELDS, Delivery
+from rerankops.annotation.deliveries import AHEAD
 from rerankops.annotation.expectations import _annotators, _batch, _queries, _rows, _rules
 from rerankops.annotation.expectations._drift import drift, grade_counts
-from rerankops.annotation.expectations._files import other_names, swapped
+from rerankops.annotation.expectations._files import other_names, remedy, swapped
 from rerankops.annotation.expectations._verdict import (
     ASIDE,
     CRITICAL,
@@ -37,6 +38,7 @@ def validate(
     *,
     data_docs: Path | None,
     now: datetime,
+    received_at: datetime | None = None,
     sent_at: datetime | None = None,
     history: pa.Table | None = None,
 ) -> Validation:
@@ -44,8 +46,9 @@ def validate(
 
     tasks: records.AnnotationTask; those of other batches are ignored. near_gold: ids of queries that equal or nearly
     equal a gold question. data_docs: a folder of this delivery's own, running again replaces its pages; None: the same
-    verdict without pages. now: aware; annotations may not be later, by more than a day. sent_at: aware; they may not
-    be earlier either. history: GRADE_COUNTS of earlier deliveries.
+    verdict without pages. now: aware; annotations may not be later, by more than a day. received_at: aware; the time
+    that the pages show, None: now. sent_at: aware; annotations may not be earlier either. history: GRADE_COUNTS of
+    earlier deliveries.
     """
     asked = _rows.asked_tasks(tasks, delivery.batch_id, near_gold)
     rows = _rows.read_rows(delivery, asked)
@@ -110,7 +113,7 @@ def validate(
             ),
         ),
     }
-    findings = _decided(delivery, checks, data_docs=data_docs, now=now)
+    findings = _decided(delivery, checks, data_docs=data_docs, run_time=received_at or now)
     aside = _aside(
         delivery,
         _rules.aside(rows, rules, masks),
@@ -129,6 +132,7 @@ def validate(
         "set_aside": float(aside.num_rows),
         "annotators_set_aside": float(condemned.height),
         "repeated_lines": float(rows["repeats"].count()),
+        AHEAD: _ahead(rows, now),
     }
     return Validation(
         outcome=outcome,
@@ -140,6 +144,14 @@ def validate(
         readable=annotations if refused else None,
         grade_counts=(grade_counts(sound, asked) if refused else counts).cast(GRADE_COUNTS),
     )
+
+
+def _ahead(rows: pl.DataFrame, now: datetime) -> float | None:
+    """When, in seconds since 1970, the first of the moments that are too far ahead of the clock is so no more; None
+    when none is. Clocks are set; a delivery that was only early is then looked at again."""
+    early = rows["annotated_at_value"].filter(rows["annotated_at_value"] > now + _rows.CLOCK_SLACK)
+    first = early.min()
+    return (first - _rows.CLOCK_SLACK).timestamp() if isinstance(first, datetime) else None
 
 
 def _line_faults(
@@ -170,7 +182,7 @@ def _fields(delivery: Delivery) -> Check:
     def absent(_: pl.DataFrame) -> tuple[str, str]:
         missing = [name for name in FIELDS if name not in delivery.fields]
         named = f"field{'s' if len(missing) > 1 else ''} {listed(map(repr, missing))}"
-        return listed(missing), f"no line has the {named}{other_names(delivery)}; add to every line what is missing"
+        return listed(missing), f"no line has the {named}{other_names(delivery)}; {remedy(delivery)}"
 
     about = f"lines have the fields {listed(FIELDS)}"
     arguments = {"column_set": list(FIELDS), "exact_match": False}
@@ -182,7 +194,7 @@ def _decided(
     checks: dict[str, tuple[pl.DataFrame, list[Check]]],
     *,
     data_docs: Path | None,
-    now: datetime,
+    run_time: datetime,
 ) -> tuple[Finding, ...]:
     """What Great Expectations finds wrong."""
     results = great_expectations.run(
@@ -193,7 +205,7 @@ def _decided(
         ],
         data_docs=data_docs,
         run_name=delivery.sha256[:12],
-        run_time=now,
+        run_time=run_time,
     )
     found = [
         _finding(delivery, check, results[name, check.expectation.name], table)
@@ -237,4 +249,10 @@ def _aside(delivery: Delivery, broken: pl.DataFrame, condemned: pl.DataFrame, un
         condemned.select("line", "task_id", "annotator_id", reason="why"),
         unfinished.select("line", "task_id", "annotator_id", reason=pl.lit(torn)),
     ]
-    return pl.concat(parts).sort("line").to_arrow().cast(ASIDE)
+    found = pl.concat(parts).sort("line")
+    if delivery.spreadsheet:
+        row = pl.col("line").replace_strict(dict(delivery.spreadsheet), default=None, return_dtype=pl.Int64)
+        said = pl.col("reason").str.contains("spreadsheet row")
+        told = pl.format("{} (spreadsheet row {})", "reason", row)
+        found = found.with_columns(reason=pl.when(row.is_null() | said).then("reason").otherwise(told))
+    return found.to_arrow().cast(ASIDE)

@@ -11,17 +11,11 @@ import polars as pl
 from rerankops.annotation.channel import FIELDS, OPTIONAL, Delivery
 from rerankops.annotation.expectations._rows import TEXTS, timestamps
 from rerankops.annotation.expectations._words import listed, quoted
+from rerankops.annotation.label_studio.exports import is_flat
 
 _MAGIC = (
-    (b"\xff\xfe\x00\x00", "UTF-32; save it as UTF-8"),
-    (b"\xff\xfe", "UTF-16; save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16; save it as UTF-8"),
-    (b"\x1f\x8b", "gzip; unpack it"),
-    (b"PK\x03\x04", "a zip or Excel file; export JSON lines"),
-    (b"PAR1", "Parquet; export JSON lines"),
     (b"%PDF", "a PDF; export JSON lines"),
     (b"<", "a web page; look what was downloaded"),
-    (b"[", "one JSON array; write one JSON object a line"),
 )
 _LOOK = 1 << 16
 """Bytes looked at."""
@@ -30,42 +24,38 @@ _MOSTLY, _HARDLY = 0.9, 0.5
 
 
 def looks_like(content: bytes) -> str | None:
-    """What a file that is no JSON lines in UTF-8 seems to be, and what to do. None: nothing that is known."""
+    """What a file that is no table seems to be, and what to do. None: nothing that is known."""
     start = content[:_LOOK].removeprefix(b"\xef\xbb\xbf").lstrip()
     for magic, words in _MAGIC:
         if start.startswith(magic):
             return f"the file looks like {words}"
-    zeros = start[::2].count(0), start[1::2].count(0)
-    if sum(zeros) * 3 > len(start):
-        if max(zeros) * 2 > len(start) * _MOSTLY and min(zeros) * 2 < len(start) * _HARDLY:
-            return "the file looks like UTF-16 without its mark; save it as UTF-8"
+    if start.count(0) * 3 > len(start):
         return "the file holds NUL bytes, as after a copy that broke off; copy it again"
-    if start.split(b"\n", 1)[0].strip() == b"{":
-        return "one JSON object stands on several lines; write each on one line"
-    if not _decodes(start, "utf-8"):
-        chinese = _decodes(start, "gb18030")
-        return f"the file is not in UTF-8{' (GB18030, perhaps)' if chinese else ''}; save it as UTF-8"
     return None
 
 
-def _decodes(start: bytes, encoding: str) -> bool:
-    """Whether it is in that encoding; the last character may be cut."""
-    try:
-        start[:-4].decode(encoding) if len(start) == _LOOK else start.decode(encoding)
-    except UnicodeDecodeError as error:
-        return len(start) == _LOOK and error.start > _LOOK - 8
-    return True
-
-
 def other_names(delivery: Delivery) -> str:
-    """The names that the first line has beside those that are known: ' (the first line has 'task' and 'who')'."""
-    first = delivery.content[:_LOOK].removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
-    try:
-        row = json.loads(first)
-    except (ValueError, RecursionError):
-        return ""
-    unknown = [name for name in row if name not in {*FIELDS, *OPTIONAL}] if isinstance(row, dict) else []
-    return f" (the first line has {listed(quoted(name) for name in unknown[:10])})" if unknown else ""
+    """The names that the table, or the first line, has beside those that are known: ' (it has 'task' and 'who')'."""
+    names = list(delivery.columns)
+    if not names:
+        first = delivery.content[:_LOOK].removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+        try:
+            row = json.loads(first)
+        except (ValueError, RecursionError):
+            return ""
+        names = list(row) if isinstance(row, dict) else []
+    unknown = [name for name in names if name not in {*FIELDS, *OPTIONAL}]
+    return f" (it has {listed(quoted(name) for name in unknown[:10])})" if unknown else ""
+
+
+def remedy(delivery: Delivery) -> str:
+    """What to do about fields that are missing."""
+    if is_flat(delivery.columns):
+        return (
+            "this is Label Studio's CSV or JSON_MIN export, in which 'annotator' is a number or an address: deliver "
+            "its JSON export, or rename annotator to annotator_id and updated_at to annotated_at"
+        )
+    return "add to every line what is missing"
 
 
 def swapped(delivery: Delivery, rows: pl.DataFrame, asked: pl.DataFrame) -> list[str]:
@@ -105,7 +95,7 @@ def _share(rows: pl.DataFrame, asked: pl.DataFrame, delivery: Delivery, name: st
     elif name == "task_id":
         fits = values.is_in(asked["task_id"].implode())
     elif name == "grade":
-        fits = values.str.contains(r"^[0-3](\.0+)?$")
+        fits = values.str.normalize("NFKC").str.contains(r"^[0-3](\.0+)?$")
     else:
         fits = timestamps(values).is_not_null()
     return int(fits.sum()) / values.len()

@@ -32,13 +32,14 @@ def asked_tasks(tasks: pa.Table, batch_id: str, near_gold: Set[str]) -> pl.DataF
 
 
 def read_rows(delivery: Delivery, asked: pl.DataFrame) -> pl.DataFrame:
-    """The readable lines: RAW with empty text as null; grade_value, annotated_at_value and seconds, null where they
-    cannot be read; of their task (null: unknown) its number, control grade, gold_text, and whether an echoed text is
-    another; annotator, a number."""
+    """The readable lines: RAW with empty text as null; place, how people find the line; grade_value, annotated_at_value
+    and seconds, null where they cannot be read; of their task (null: unknown) its number, control grade, gold_text, and
+    whether an echoed text is another; annotator, a number."""
     given = [name for name in (*FIELDS, *OPTIONAL) if name in delivery.fields]
     text = pl.col(given).str.strip_chars()
-    whole = pl.col("grade").str.replace(r"\.0+$", "")
-    seconds = pl.col("lead_seconds").cast(pl.Float64, strict=False)
+    plain = pl.col("grade").str.normalize("NFKC")  # full-width digits are digits
+    whole = plain.str.replace(r"\.0+$", "")
+    seconds = pl.col("lead_seconds").str.normalize("NFKC").cast(pl.Float64, strict=False)
     about = asked.select("task_id", "task", "control_grade", "gold_text")
     rows = (
         pl.DataFrame(pl.from_arrow(delivery.rows.select(["line", *given])))
@@ -48,11 +49,21 @@ def read_rows(delivery: Delivery, asked: pl.DataFrame) -> pl.DataFrame:
             grade_value=pl.when(whole.str.contains(r"^[+-]?[0-9]{1,9}$")).then(whole.cast(pl.Int64, strict=False)),
             seconds=pl.when(seconds.is_between(0, 1e9)).then(seconds),
             annotator=pl.col("annotator_id").cast(pl.Categorical).to_physical(),
+            place=places(pl.col("line"), delivery),
         )
         .join(about, on="task_id", how="left", maintain_order="left")
     )
     echoed = {f"changed_{name}": _changed(rows, asked, name) for name in TEXTS if name in delivery.fields}
     return rows.with_columns(annotated_at_value=timestamps(rows["annotated_at"]), **echoed)
+
+
+def places(line: pl.Expr, delivery: Delivery) -> pl.Expr:
+    """'line 59 (spreadsheet row 3)'."""
+    shown = pl.format("line {}", line)
+    if not delivery.spreadsheet:
+        return shown
+    row = line.replace_strict(dict(delivery.spreadsheet), default=None, return_dtype=pl.Int64)
+    return pl.when(row.is_null()).then(shown).otherwise(pl.format("line {} (spreadsheet row {})", line, row))
 
 
 def timestamps(text: pl.Series) -> pl.Series:

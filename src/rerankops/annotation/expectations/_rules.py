@@ -135,7 +135,7 @@ def row_rules(delivery: Delivery, *, now: datetime, sent_at: datetime | None) ->
             "every time is ISO 8601",
             pl.col("annotated_at").is_not_null() & at.is_null(),
             "was annotated at {annotated_at}, which is no time",
-            "write times in ISO 8601, such as 2026-01-31T12:00:00Z",
+            "write times in ISO 8601, such as 2026-01-31T12:00:00Z; what 05/06/2026 is, reading.date_order can say",
         ),
         RowRule(
             "time out of range",
@@ -257,7 +257,7 @@ def row_checks(rows: pl.DataFrame, rules: Sequence[RowRule], masks: pl.DataFrame
 def _first(rows: pl.DataFrame, rule: RowRule, mask: pl.Series, _: pl.DataFrame) -> tuple[str, str]:
     """The first broken line in full, the next ones by number."""
     lines = rows.filter(mask)
-    where = "line {line} (task {task_id}, annotator {annotator_id}) "
+    where = "{place} (task {task_id}, annotator {annotator_id}) "
     first = lines.head(1).select(spelt(where + rule.words, _texts(rows))).item()
     return f"{lines.height} of {rows.height} lines", f"{first}{more(lines['line'].to_list())}; {rule.remedy}"
 
@@ -280,4 +280,4 @@ def aside(rows: pl.DataFrame, rules: Sequence[RowRule], masks: pl.DataFrame) -> 
 
 
 def _texts(rows: pl.DataFrame) -> list[str]:
-    return [name for name, kind in rows.schema.items() if kind == pl.String]
+    return [name for name, kind in rows.schema.items() if kind == pl.String and name != "place"]

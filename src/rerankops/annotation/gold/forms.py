@@ -1,26 +1,30 @@
-"""Forms for people: one file an annotator, JSON lines or CSV, filled in with any editor and read back strictly.
+"""Forms for people: one file an annotator, JSON lines, CSV or a workbook, filled in with any editor and read back
+strictly, whatever program saved it (rerankops.reading).
 
 A form repeats for each question what the person reads (question, candidate passages) beside what they give: accepted
 answers, a grade for each passage, whether the question cannot be answered, whether it is none, a comment. What was left
-empty is not answered yet. Every refusal names file and line.
+empty is not answered yet. Every refusal names file, line, spreadsheet row, question, column and value.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from rerankops import reading
+from rerankops.config import ReadingSettings
 from rerankops.errors import InputError
-from rerankops.files import read_rows
+from rerankops.reading import Place, Unfit
 from rerankops.records import GRADES, RELEVANT_GRADE, GoldAnswer
+from rerankops.spreadsheets import as_csv, as_workbook, sent
 
-Form = Literal["jsonl", "csv"]
+Form = Literal["jsonl", "csv", "xlsx"]
 ANNOTATOR, RESOLVER = "annotator", "resolver"
 
 GUIDELINES = """\
@@ -29,19 +33,20 @@ GUIDELINES = """\
 For each question, without looking at what others wrote / 每个问题请独立填写:
 
 - **accepted_answers**: the shortest texts that any right answer contains, with their units (450 L). Several wordings
-  are welcome: in CSV one a line of the cell, or with | between them. / 正确答案必须包含的最短文字，带单位；可写多个。
+  are welcome: in a spreadsheet one a line of the cell, or with | between them. /
+  正确答案必须包含的最短文字，带单位；可写多个。
 - **grades** of the passages: 0 irrelevant, 1 same topic, 2 partly answers, 3 answers fully. In JSON the field `grade`
-  of a candidate; in CSV `number=grade`, such as `1=3; 4=2`. / 段落评分：0 无关，1 同一主题，2 部分回答，3 完全回答。
-- **other_passages**: passages that are not listed but answer: their ids, in CSV `id=grade`. / 未列出的段落编号。
+  of a candidate; in a spreadsheet `number=grade`, such as `1=3; 4=2`. /
+  段落评分：0 无关，1 同一主题，2 部分回答，3 完全回答。
+- **other_passages**: passages that are not listed but answer: their ids, in a spreadsheet `id=grade`. /
+  未列出的段落编号。
 - **unanswerable**: true (yes, 是) when the documents do not answer it. / 资料里没有答案时填“是”。
 - **discard**: true when it is no question one could answer at all; say why in comment. / 不成问题时填“是”并说明原因。
 
 Leave a row empty to answer it later; change nothing else. / 暂时不填可留空；其他栏请勿改动。
 """
 
-_TRUE = frozenset({"true", "yes", "y", "x", "1", "是"})
-_FALSE = frozenset({"", "false", "no", "n", "0", "否"})
-_CSV = (
+_COLUMNS = (
     "draft", "annotator", "role", "question_id", "stratum", "question", "candidates", "given", "accepted_answers",
     "grades", "other_passages", "unanswerable", "discard", "comment",
 )  # fmt: skip
@@ -76,30 +81,26 @@ class Header:
     role: str
 
 
-def render(header: Header, questions: list[Asked], form: Form) -> str:
+def render(header: Header, questions: list[Asked], form: Form) -> bytes:
     """The form, empty."""
     if form == "jsonl":
-        return "".join(json.dumps(_json_row(header, asked), ensure_ascii=False) + "\n" for asked in questions)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _CSV)
-    writer.writeheader()
-    writer.writerows(_csv_row(header, asked) for asked in questions)
-    return "\ufeff" + buffer.getvalue()  # spreadsheets take UTF-8 for what it is only with this mark
+        return "".join(json.dumps(_json_row(header, asked), ensure_ascii=False) + "\n" for asked in questions).encode()
+    written = as_csv if form == "csv" else as_workbook
+    return written(_COLUMNS, [_cells(header, asked) for asked in questions])
 
 
-def header_of(content: bytes, place: str) -> Header:
+def header_of(content: bytes, place: str, settings: ReadingSettings) -> Header:
     """Whose form a returned file is. Raises InputError when it is no form, or of several people."""
-    headers = {
-        (line, Header(*(str(row.get(name) or "") for name in ("draft", "annotator", "role"))))
-        for line, row in _rows(content, place)
-    }
-    different = {header for _, header in headers}
+    headers: dict[Header, Place] = {}
+    for at, row in _rows(content, place, settings):
+        headers.setdefault(Header(*(_name(at, row, name) for name in ("draft", "annotator", "role"))), at)
     if not headers:
         raise InputError(f"{place}: an empty form; send the file back that `rerankops gold forms` wrote")
-    if len(different) > 1:
-        line = max(line for line, _ in headers)
-        raise InputError(f"{place}: line {line} is of another draft, person or role than an earlier one; one file each")
-    (header,) = different
+    if len(headers) > 1:
+        raise InputError(
+            f"{list(headers.values())[1]}: of another draft, person or role than an earlier row; one file each"
+        )
+    (header,) = headers
     if not header.draft or not header.annotator or header.role not in (ANNOTATOR, RESOLVER):
         raise InputError(
             f"{place}: no form of ours: draft {header.draft!r}, annotator {header.annotator!r}, role {header.role!r}"
@@ -107,28 +108,43 @@ def header_of(content: bytes, place: str) -> Header:
     return header
 
 
-def parse(content: bytes, place: str, header: Header, questions: Mapping[str, Asked]) -> pa.Table:
+def parse(
+    content: bytes, place: str, header: Header, questions: Mapping[str, Asked], settings: ReadingSettings
+) -> pa.Table:
     """records.GoldAnswer of the rows that are answered.
 
-    questions: by id, with the candidates in the order of this person's form (CSV names them by number).
-    Raises InputError naming file and line when a row contradicts itself, names an unknown question, passage or grade,
-    when the question's text was changed, or a question is answered twice.
+    questions: by id, with the candidates in the order of this person's form (a spreadsheet names them by number).
+    Raises InputError naming file, row, question, column and value when a row contradicts itself, names an unknown
+    question, passage or grade, when the question's text was changed, or a question is answered twice.
     """
     found: dict[str, dict[str, Any]] = {}
-    for line, row in _rows(content, place):
-        where = f"{place}: line {line}"
-        asked = questions.get(str(row.get("question_id")))
+    for at, row in _rows(content, place, settings):
+        name = _name(at, row, "question_id")
+        asked = questions.get(name)
         if asked is None:
-            raise InputError(f"{where}: question {row.get('question_id')!r} is not in draft {header.draft!r}")
-        if str(row.get("question")) not in (asked.text, _cell(asked.text)):
-            raise InputError(f"{where}: the text of question {asked.question_id} was changed; it is {asked.text!r}")
+            raise InputError(f"{at}: question {name!r} is not in draft {header.draft!r}")
+        where = f"{at}, question {name}"
+        if _same(str(row.get("question"))) != _same(asked.text):
+            raise InputError(f"{where}: the text of the question was changed; it is {asked.text!r}")
         answer = _answer(where, row, asked)
         if answer is None:
             continue
-        if asked.question_id in found:
-            raise InputError(f"{where}: question {asked.question_id} is answered twice")
-        found[asked.question_id] = answer | {"annotator_id": header.annotator, "role": header.role}
+        if name in found:
+            raise InputError(f"{where}: the question is answered twice")
+        found[name] = answer | {"annotator_id": header.annotator, "role": header.role}
     return GoldAnswer.table(found[name] for name in sorted(found))
+
+
+def _name(at: Place, row: Mapping[str, Any], column: str) -> str:
+    try:
+        return reading.identifier(row.get(column)) or ""
+    except Unfit as error:
+        raise InputError(f"{at}: column {column} {error}") from error
+
+
+def _same(text: str) -> str:
+    """What does not change a text: white space, control characters, and how a program composes its characters."""
+    return " ".join(re.sub(r"[\x00-\x1f]", " ", unicodedata.normalize("NFC", text)).split())
 
 
 def _answer(where: str, row: Mapping[str, Any], asked: Asked) -> dict[str, Any] | None:
@@ -150,7 +166,7 @@ def _answer(where: str, row: Mapping[str, Any], asked: Asked) -> dict[str, Any] 
     }
     for words, holds in contradictions.items():
         if holds:
-            raise InputError(f"{where}: question {asked.question_id} has {words}")
+            raise InputError(f"{where}: it has {words}")
     return {
         "question_id": asked.question_id,
         "accepted_answers": [] if discard else answers,
@@ -169,7 +185,9 @@ def _grades(where: str, row: Mapping[str, Any], asked: Asked) -> Iterator[tuple[
     def one(passage_id: str, grade: Any) -> tuple[str, int]:
         value = int(grade) if isinstance(grade, str) and grade.strip().isdecimal() else grade
         if isinstance(value, bool) or value not in GRADES:
-            raise InputError(f"{where}: grade {grade!r} of passage {passage_id}; it is one of {list(GRADES)}")
+            raise InputError(
+                f"{where}: column grades holds grade {grade!r} of passage {passage_id}; it is one of {list(GRADES)}"
+            )
         if passage_id in seen:
             raise InputError(f"{where}: passage {passage_id} is graded twice")
         seen.add(passage_id)
@@ -179,13 +197,15 @@ def _grades(where: str, row: Mapping[str, Any], asked: Asked) -> Iterator[tuple[
     if isinstance(row.get("candidates"), list):
         for candidate in row["candidates"]:
             if not isinstance(candidate, dict) or candidate.get("passage_id") not in shown:
-                raise InputError(f"{where}: a candidate that question {asked.question_id} was not sent with")
+                raise InputError(f"{where}: a candidate that the question was not sent with")
             if candidate.get("grade") not in (None, ""):
                 yield one(candidate["passage_id"], candidate["grade"])
     else:
         for number, grade in _pairs(where, "grades", row.get("grades")):
             if not number.isdecimal() or not 1 <= int(number) <= len(asked.candidates):
-                raise InputError(f"{where}: grades names passage {number!r}, listed are 1 to {len(asked.candidates)}")
+                raise InputError(
+                    f"{where}: column grades names passage {number!r}, listed are 1 to {len(asked.candidates)}"
+                )
             yield one(asked.candidates[int(number) - 1].passage_id, grade)
     others = row.get("other_passages") or []
     if isinstance(others, str):
@@ -197,13 +217,17 @@ def _grades(where: str, row: Mapping[str, Any], asked: Asked) -> Iterator[tuple[
         yield one(str(other["passage_id"]), other.get("grade"))
 
 
+_SIGNS = str.maketrans("；＝\n", ";=;")
+"""Separators as a Chinese keyboard types them; the rest of a passage's id stays as it is."""
+
+
 def _pairs(where: str, column: str, cell: Any) -> Iterator[tuple[str, str]]:
     """`a=3; b=2`, also one a line."""
-    for part in str(cell or "").replace("；", ";").replace("\n", ";").split(";"):
+    for part in str(cell or "").translate(_SIGNS).split(";"):
         if part.strip():
             name, sign, grade = part.rpartition("=")
             if not sign:
-                raise InputError(f"{where}: {column} holds {part.strip()!r}, expected passage=grade such as 1=3")
+                raise InputError(f"{where}: column {column} holds {part.strip()!r}, expected passage=grade such as 1=3")
             yield name.strip(), grade.strip()
 
 
@@ -212,21 +236,24 @@ def _texts(where: str, value: Any) -> list[str]:
         if not all(isinstance(text, str | int | float) and not isinstance(text, bool) for text in value):
             raise InputError(f"{where}: accepted_answers must hold texts")
         return [str(text) for text in value]
-    if value is None or isinstance(value, str):
-        return (value or "").replace("|", "\n").splitlines()
-    raise InputError(f"{where}: accepted_answers must be a list of texts, found {type(value).__name__}")
+    try:
+        return re.split(r"[|｜\r\n]", reading.text(value, numbers=True) or "")
+    except Unfit as error:
+        raise InputError(f"{where}: column accepted_answers {error}") from error
 
 
 def _flag(where: str, name: str, value: Any) -> bool:
-    word = str("" if value is None else value).strip().lower()
-    if word in _TRUE | _FALSE:
-        return word in _TRUE
-    raise InputError(f"{where}: {name} is {value!r}, expected true or false (yes, no, 是, 否)")
+    try:
+        return reading.flag(value) or False
+    except Unfit as error:
+        raise InputError(f"{where}: column {name} {error}") from error
 
 
-def _rows(content: bytes, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    wanted = [name for name in _CSV if name != "given"]
-    return read_rows(content, place, columns=wanted, advice="is it a form?")
+def _rows(content: bytes, place: str, settings: ReadingSettings) -> Iterator[tuple[Place, dict[str, Any]]]:
+    with reading.opened(content, settings, name=place, known=_COLUMNS, trimmed=True) as table:
+        table.require(dict.fromkeys((name for name in _COLUMNS if name != "given"), ""))
+        for at, values in reading.strictly(table.rows, None):
+            yield at, {name: sent(value) for name, value in values.items()} if table.flat else values
 
 
 def _json_row(header: Header, asked: Asked) -> dict[str, Any]:
@@ -251,9 +278,9 @@ def _json_row(header: Header, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _csv_row(header: Header, asked: Asked) -> dict[str, str]:
+def _cells(header: Header, asked: Asked) -> dict[str, str]:
     listed = (f"{n}. {shown.title}\n{shown.text}".strip() for n, shown in enumerate(asked.candidates, start=1))
-    filled = dict.fromkeys(_CSV, "") | {
+    return dict.fromkeys(_COLUMNS, "") | {
         "draft": header.draft,
         "annotator": header.annotator,
         "role": header.role,
@@ -263,9 +290,3 @@ def _csv_row(header: Header, asked: Asked) -> dict[str, str]:
         "candidates": "\n\n".join(listed),
         "given": "\n".join(asked.given),
     }
-    return {name: _cell(text) for name, text in filled.items()}
-
-
-def _cell(text: str) -> str:
-    """A cell that a spreadsheet takes for text: what begins like a formula gets an apostrophe."""
-    return f"'{text}" if text[:1] in "=+-@\t" and text else text

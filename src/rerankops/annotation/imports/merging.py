@@ -14,7 +14,8 @@ def merge_labels(
 ) -> tuple[pl.DataFrame, dict[str, float]]:
     """records.Judgment as a frame, sorted by its key, of origin `imported`, and what was counted.
 
-    labels: records.ImportedLabel as a frame. gold: id and normal of the questions that must not be trained on; a query
+    labels: records.ImportedLabel as a frame; one that is mined says nothing where the same pair has one that is not, as
+    miners find positives, too. gold: id and normal of the questions that must not be trained on; a query
     that equals or nearly equals one is left out. Several labels of one query and passage become one judgment: the grade
     that most of them have, the lower of two equally frequent ones, with the largest confidence of its labels times the
     share of labels that agree.
@@ -26,7 +27,8 @@ def merge_labels(
     near = near_to(known, gold, threshold=settings.gold_distance_threshold, synonyms=settings.synonyms)
     kept = usable.filter(~pl.col("query_id").is_in(list(near)))
     item = ["query_id", "passage_id"]
-    told = labels.join(kept, on="query_text")
+    every = labels.join(kept, on="query_text").with_columns(pl.col("mined").fill_null(value=False))
+    told = every.filter(~pl.col("mined") | pl.col("mined").all().over(item))
     graded = told.group_by(*item, "normal", "grade").agg(count=pl.len(), confidence=pl.col("confidence").max())
     chosen = (
         graded.with_columns(total=pl.col("count").sum().over(item), kinds=pl.len().over(item))
@@ -48,6 +50,7 @@ def merge_labels(
         "queries": judgments["query_id"].n_unique(),
         "unusable_queries": queries.height - usable.height,
         "queries_near_gold": len(near),
+        "mined_negatives_of_positives": every.height - told.height,
         "duplicates": told.height - chosen.height,
         "conflicting": int((chosen["kinds"] > 1).sum()),
     }

@@ -2,35 +2,38 @@
 
 | format    | what it is                                                                                      |
 |-----------|-------------------------------------------------------------------------------------------------|
-| pairs     | JSON lines {"query", "passage", "score"}; a passage is a text or {"title", "text"}               |
-| triples   | JSON lines [query, positive, negative], or {"query", "positives", "negatives"}, texts or lists    |
+| pairs     | lines {"query", "passage", "score"}; a passage is a text or {"title", "text"}                    |
+| triples   | lines [query, positive, negative], or {"query", "positives", "negatives"}, texts or lists         |
 | beir      | a folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv                                          |
 | questions | a folder: corpus.jsonl, questions.SPLIT.jsonl {"text", "relevant_doc_ids"}                       |
 | squad     | JSON in SQuAD's layout or CMRC's, or JSON lines {"context", "question", "answers"}               |
 | qasper    | JSON {paper: {"title", "full_text", "qas"}}; evidence paragraphs are what is relevant           |
 
-Files may be gzipped. Grades that follow from the format: positives and relevant passages 3, negatives 0; the context of
-an answered question 3, of an unanswerable one 1 (same topic); a paragraph that at least half of QASPER's answerers took
-for evidence 3, other evidence 2.
+Lines are JSON lines, and as well whatever else `rerankops.reading` reads: an array, CSV, a workbook, Parquet, whose
+columns have the same names. Names of other publishers: see QUERY, POSITIVES and NEGATIVES. Files may be gzipped.
+
+Grades that follow from the format: positives and relevant passages 3, negatives 0; the context of an answered question
+3, of an unanswerable one 1 (same topic); a paragraph that at least half of QASPER's answerers took for evidence 3,
+other evidence 2.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
-import math
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import polars as pl
 
+from rerankops import reading
+from rerankops.config import ReadingSettings
 from rerankops.errors import InputError, SettingsError
 from rerankops.queries import question_sets
 from rerankops.queries.question_sets import Bad
+from rerankops.reading import Refused, Unfit, Unusable
 from rerankops.records import GRADES
 
 Format = Literal["pairs", "triples", "beir", "questions", "squad", "qasper"]
@@ -39,9 +42,11 @@ SCHEMA = {
     "query": pl.String, "title": pl.String, "text": pl.String, "score": pl.Float64, "weak": pl.Boolean,
     "place": pl.String,
 }  # fmt: skip
-_POSITIVES = ("positives", "positive", "pos")
-_NEGATIVES = ("negatives", "negative", "neg")
-_BLANK = frozenset("\ufeff \t\r\n")
+QUERY = ("query", "anchor", "question")
+POSITIVES = ("positives", "positive", "pos", "positive_passages", "response")
+NEGATIVES = ("negatives", "negative", "neg", "negative_passages", "rejected_response")
+"""What FlagEmbedding, sentence-transformers, Tevatron (Mr. TyDi) and ms-swift call a query and its passages."""
+_PAIR = ("query", "passage", "title", "score")
 _EXCERPT = 2000
 
 
@@ -67,6 +72,7 @@ class Labels:
 
 @dataclass
 class _Reading:
+    how: ReadingSettings
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in SCHEMA})
     rejected: list[Rejected] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
@@ -84,140 +90,151 @@ class _Reading:
         self.rejected.append(Rejected(place, words, content[:_EXCERPT]))
 
 
-def read_labels(form: Format, path: Path, *, split: str | None = None) -> Labels:
-    """The labels at `path`. split: of qrels, or what the name of a SQuAD or QASPER file in a folder holds.
+def read_labels(form: Format, path: Path, how: ReadingSettings, *, split: str | None = None) -> Labels:
+    """The labels at `path`. how: files are read. split: of qrels, or what the name of a SQuAD or QASPER file holds.
 
     Raises SettingsError when there is nothing of that format, InputError when a file ends early or no row is a label.
     Rows that are none are in `rejected`.
     """
-    reading = _Reading()
-    graded = _READERS[form](path, split, reading)
-    rows = pl.DataFrame(reading.columns, schema=SCHEMA)
+    labels = _Reading(how)
+    graded = _READERS[form](path, split, labels)
+    rows = pl.DataFrame(labels.columns, schema=SCHEMA)
     if rows.is_empty():
-        first = f"; the first row: {reading.rejected[0].place}: {reading.rejected[0].words}" if reading.rejected else ""
+        first = f"; the first row: {labels.rejected[0].place}: {labels.rejected[0].words}" if labels.rejected else ""
         raise InputError(f"{path} holds no label of format {form}{first}")
-    return Labels(rows, graded, tuple(reading.rejected), dict(reading.notes))
+    return Labels(rows, graded, tuple(labels.rejected), dict(labels.notes))
 
 
-def _pairs(path: Path, split: str | None, reading: _Reading) -> bool:
+def _pairs(path: Path, split: str | None, labels: _Reading) -> bool:
     _no_split("pairs", split)
-    for place, line, row in _json_lines(path, reading):
+    for place, line, row in _rows(path, labels, _PAIR):
         if type(row) is not dict:
-            reading.reject(place, 'expected an object {"query", "passage", "score"}', line)
+            labels.reject(place, 'expected an object {"query", "passage", "score"}', line)
             continue
         query, score = row.get("query"), row.get("score")
         title, text = _passage(row.get("passage"))
         if not isinstance(query, str) or not query.strip() or text is None:
-            reading.reject(place, "query and passage must be texts that are not empty", line)
-        elif not isinstance(score, int | float) or not math.isfinite(score):
-            reading.reject(place, f"score is {score!r}, expected a number", line)
+            labels.reject(place, f"query and passage must be texts that are not empty{_found(row)}", line)
+            continue
+        try:
+            number = reading.number(int(score) if isinstance(score, bool) else score)
+        except Unfit as error:
+            labels.reject(place, f"score {error}", line)
+            continue
+        if number is None:
+            labels.reject(place, f"score is {score!r}, expected a number", line)
         else:
-            reading.add(query, title, text, float(score), False, place)
+            labels.add(query, title or _title(row), text, number, False, place)
     return False
 
 
-def _triples(path: Path, split: str | None, reading: _Reading) -> bool:
+def _triples(path: Path, split: str | None, labels: _Reading) -> bool:
     _no_split("triples", split)
-    for place, line, row in _json_lines(path, reading):
+    for place, line, row in _rows(path, labels, (*QUERY, *POSITIVES, *NEGATIVES)):
         if type(row) is list and len(row) == 3:
             query, positives, negatives = row[0], [row[1]], [row[2]]
         elif type(row) is dict:
-            query = row.get("query")
-            positives, negatives = (_listed(row, names) for names in (_POSITIVES, _NEGATIVES))
+            query = next((row[name] for name in QUERY if row.get(name) is not None), None)
+            positives, negatives = (_listed(row, names) for names in (POSITIVES, NEGATIVES))
         else:
-            reading.reject(place, "expected [query, positive, negative] or an object", line)
+            labels.reject(place, "expected [query, positive, negative] or an object", line)
             continue
-        read = [(*_passage(one), True) for one in positives] + [(*_passage(one), False) for one in negatives]
-        if not _filled(query) or not read or any(text is None for _, text, _ in read):
-            reading.reject(place, "query, positives and negatives must be texts that are not empty", line)
+        right = [_passage(one) for one in positives]
+        wrong = [_passage(one) for one in negatives]
+        if not _filled(query) or not (right or wrong) or any(text is None for _, text in right + wrong):
+            labels.reject(place, f"query, positives and negatives must be texts that are not empty{_found(row)}", line)
             continue
-        for title, text, positive in read:
-            reading.add(query, title, str(text), GRADES[3] if positive else GRADES[0], not positive, place)
+        known = {text for _, text in right}
+        mined = [(title, text) for title, text in wrong if text not in known]
+        labels.notes["negatives_that_are_positive"] += len(wrong) - len(mined)
+        for read, positive in ((right, True), (mined, False)):
+            for title, text in read:
+                labels.add(query, title, str(text), GRADES[3] if positive else GRADES[0], not positive, place)
     return True
 
 
-def _beir(path: Path, split: str | None, reading: _Reading) -> bool:
+def _beir(path: Path, split: str | None, labels: _Reading) -> bool:
     folder = path / "qrels"
     qrels = folder / f"{split}.tsv"
     if not folder.is_dir() or not qrels.is_file():
         there = sorted(file.stem for file in folder.glob("*.tsv")) if folder.is_dir() else []
         raise SettingsError(f"{path}: --format beir needs --split, one of qrels/*.tsv; there are {there}")
     texts: dict[str, str] = {}
-    for place, line, row in _json_lines(_stem(path, "queries"), reading):
+    for place, line, row in _rows(_stem(path, "queries"), labels, ("_id", "text")):
         if type(row) is not dict or row.get("_id") is None or not _filled(row.get("text")):
-            reading.reject(place, "a query needs _id and text", line)
+            labels.reject(place, "a query needs _id and text", line)
         else:
             texts[str(row["_id"])] = row["text"]
-    passages = _corpus(path, reading)
-    for found in question_sets.qrels(_lines(qrels, reading), texts, of="queries.jsonl"):
+    passages = _corpus(path, labels)
+    for found in question_sets.qrels(_lines(qrels, labels), texts, of="queries.jsonl"):
         place = f"{qrels}:{found.where}"
         if isinstance(found, Bad):
-            reading.reject(place, found.words)
+            labels.reject(place, found.words)
         elif found.passage_id not in passages:
-            reading.reject(place, f"passage {found.passage_id} is not in corpus.jsonl")
+            labels.reject(place, f"passage {found.passage_id} is not in corpus.jsonl")
         else:
-            reading.add(texts[found.query_id], *passages[found.passage_id], float(found.score), False, place)
+            labels.add(texts[found.query_id], *passages[found.passage_id], float(found.score), False, place)
     return False
 
 
-def _questions(path: Path, split: str | None, reading: _Reading) -> bool:
+def _questions(path: Path, split: str | None, labels: _Reading) -> bool:
     asked = _stem(path, f"questions.{split}")
     if not asked.is_file():
         there = sorted(file.name for file in path.glob("questions.*"))
         raise SettingsError(f"{path}: --format questions needs --split, one of questions.*.jsonl; there are {there}")
-    passages = _corpus(path, reading)
-    for place, line, row in _json_lines(asked, reading):
+    passages = _corpus(path, labels)
+    for place, line, row in _rows(asked, labels, ("query_id", "text", "relevant_doc_ids")):
         relevant = row.get("relevant_doc_ids") if type(row) is dict else None
         if not isinstance(relevant, list) or not _filled(row.get("text")):
-            reading.reject(place, "a question needs text and a list relevant_doc_ids", line)
+            labels.reject(place, "a question needs text and a list relevant_doc_ids", line)
             continue
         unknown = [name for name in map(str, relevant) if name not in passages]
         if unknown:
-            reading.reject(place, f"passage {unknown[0]} is not in the corpus", line)
+            labels.reject(place, f"passage {unknown[0]} is not in the corpus", line)
             continue
-        reading.notes["without_relevant"] += not relevant
+        labels.notes["without_relevant"] += not relevant
         for name in map(str, relevant):
-            reading.add(row["text"], *passages[name], GRADES[3], False, place)
+            labels.add(row["text"], *passages[name], GRADES[3], False, place)
     return True
 
 
-def _corpus(path: Path, reading: _Reading) -> dict[str, tuple[str, str]]:
+def _corpus(path: Path, labels: _Reading) -> dict[str, tuple[str, str]]:
     """Title and text by id."""
     passages: dict[str, tuple[str, str]] = {}
-    for place, line, row in _json_lines(_stem(path, "corpus"), reading):
+    for place, line, row in _rows(_stem(path, "corpus"), labels, ("_id", "doc_id", "passage_id", "title", "text")):
         title, text = _passage(row)
         identity = next((row[key] for key in ("_id", "doc_id", "passage_id") if row.get(key)), None) if text else None
         if text is None or identity is None:
-            reading.reject(place, "a passage needs _id and text", line)
+            labels.reject(place, "a passage needs _id and text", line)
         else:
             passages[str(identity)] = (title, text)
     return passages
 
 
-def _squad(path: Path, split: str | None, reading: _Reading) -> bool:
+def _squad(path: Path, split: str | None, labels: _Reading) -> bool:
     file = _document(path, split, (".json", ".jsonl", ".jsonl.gz", ".json.gz"))
     items: Iterator[question_sets.Question | Bad]
     if file.name.endswith((".jsonl", ".jsonl.gz")):
         items = (
             question_sets.flat(row, str(place)) if type(row) is dict else Bad(str(place), "expected an object")
-            for place, _, row in _json_lines(file, reading)
+            for place, _, row in _rows(file, labels)
         )
     else:
-        items = (one._replace(where=f"{file}:{one.where}") for one in question_sets.squad(_json(file)))
+        items = (one._replace(where=f"{file}:{one.where}") for one in question_sets.squad(_json(file, labels)))
     for found in items:
         if isinstance(found, Bad):
-            reading.reject(found.where, found.words)
+            labels.reject(found.where, found.words)
         elif not _filled(found.question):
-            reading.reject(found.where, "the question is empty")
+            labels.reject(found.where, "the question is empty")
         else:
             grade = GRADES[3] if found.answers else GRADES[1]
-            reading.add(found.question, found.title, found.context, grade, False, found.where)
+            labels.add(found.question, found.title, found.context, grade, False, found.where)
     return True
 
 
-def _qasper(path: Path, split: str | None, reading: _Reading) -> bool:
+def _qasper(path: Path, split: str | None, labels: _Reading) -> bool:
     file = _document(path, split, (".json", ".json.gz"))
-    papers = _json(file)
+    papers = _json(file, labels)
     if not isinstance(papers, dict):
         raise InputError(f"{file} is not QASPER JSON: expected an object of papers by id")
     for paper_id, paper in papers.items():
@@ -231,30 +248,30 @@ def _qasper(path: Path, split: str | None, reading: _Reading) -> bool:
             }
             title, asked = str(paper.get("title") or ""), paper["qas"]
         except (LookupError, TypeError, AttributeError):
-            reading.reject(where, "a paper needs full_text[].paragraphs and qas")
+            labels.reject(where, "a paper needs full_text[].paragraphs and qas")
             continue
         for number, question in enumerate(asked):
-            _evidence(question, f"{where}.qas[{number}]", title, sections, reading)
+            _evidence(question, f"{where}.qas[{number}]", title, sections, labels)
     return True
 
 
-def _evidence(question: Any, place: str, title: str, sections: dict[str, str], reading: _Reading) -> None:
+def _evidence(question: Any, place: str, title: str, sections: dict[str, str], labels: _Reading) -> None:
     try:
         text = question["question"]
         given = [set(answer["answer"]["evidence"]) for answer in question["answers"]]
     except (LookupError, TypeError):
-        reading.reject(place, "a question needs question and answers[].answer.evidence")
+        labels.reject(place, "a question needs question and answers[].answer.evidence")
         return
     if not _filled(text):
-        reading.reject(place, "the question is empty")
+        labels.reject(place, "the question is empty")
         return
     chosen = Counter(paragraph for evidence in given for paragraph in evidence)
     found = {paragraph: count for paragraph, count in chosen.items() if paragraph in sections}
-    reading.notes["evidence_not_in_text"] += len(chosen) - len(found)  # tables, figures, abstracts
-    reading.notes["without_evidence"] += not found
+    labels.notes["evidence_not_in_text"] += len(chosen) - len(found)  # tables, figures, abstracts
+    labels.notes["without_evidence"] += not found
     for paragraph, count in sorted(found.items()):
         heading = " / ".join(part for part in (title, sections[paragraph]) if part)
-        reading.add(text, heading, paragraph, GRADES[3] if 2 * count >= len(given) else GRADES[2], False, place)
+        labels.add(text, heading, paragraph, GRADES[3] if 2 * count >= len(given) else GRADES[2], False, place)
 
 
 _READERS: dict[Format, Callable[[Path, str | None, _Reading], bool]] = {
@@ -267,54 +284,42 @@ _READERS: dict[Format, Callable[[Path, str | None, _Reading], bool]] = {
 }
 
 
-def _json_lines(path: Path, reading: _Reading) -> Iterator[tuple[str, str, Any]]:
-    """(FILE:LINE, line, value); lines that are no JSON are rejected."""
-    for number, line in _lines(path, reading):
-        if _BLANK.issuperset(line):
-            continue
-        place = f"{path}:{number}"
-        try:
-            value = json.loads(line)
-            if "\\u" in line:
-                json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            reading.reject(place, "holds half of a surrogate pair, which is no text", line)
-        except (ValueError, RecursionError) as error:
-            reading.reject(place, f"not valid JSON ({error})", line)
-        else:
-            yield place, line, value
-
-
-def _lines(path: Path, reading: _Reading) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a file, *.gz unpacked; those that are not UTF-8 are rejected."""
+def _rows(path: Path, labels: _Reading, known: Sequence[str] = ()) -> Iterator[tuple[str, str, Any]]:
+    """(place, the row as text, value) of each row; those that cannot be read are rejected. Raises InputError when the
+    file is no table, or ends early."""
     if not path.is_file():
         raise SettingsError(f"{path}: no such file")
     try:
-        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                try:
-                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError:
-                    reading.reject(f"{path}:{number}", "not UTF-8", line.decode(errors="replace"))
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error}; is it complete?") from error
+        with reading.opened(path, labels.how, known=known, objects=False) as table:
+            if table.columns and known and not set(known) & set(table.columns):
+                raise InputError(
+                    f"{path} has none of the columns {', '.join(known)}; it has {list(table.columns)}; rename them"
+                )
+            for item in table.rows:
+                if isinstance(item, Unusable):
+                    if item.of_file:
+                        raise InputError(str(item))
+                    labels.reject(str(item.place), item.reason, item.content)
+                else:
+                    yield str(item.place), json.dumps(item.values, ensure_ascii=False, default=str), item.values
+    except Refused as error:
+        raise InputError(str(error)) from error
 
 
-def _json(path: Path) -> Any:
+def _lines(path: Path, labels: _Reading) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a text file; those that cannot be read are rejected."""
+    if not path.is_file():
+        raise SettingsError(f"{path}: no such file")
+    for number, text, shown in reading.text_lines(path, labels.how):
+        if isinstance(text, Unfit):
+            labels.reject(f"{path}:{number}", str(text), shown)
+        else:
+            yield number, text
+
+
+def _json(path: Path, labels: _Reading) -> Any:
     """The document of a whole file. Raises InputError when it is none."""
-    reading = _Reading()
-    text = "".join(line for _, line in _lines(path, reading))
-    if reading.rejected:
-        raise InputError(f"{reading.rejected[0].place}: not UTF-8; convert the file and try again")
-    try:
-        value = json.loads(text)
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{path} holds half of a surrogate pair, which is no text") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
-    return value
+    return reading.whole_document(path, labels.how)
 
 
 def _document(path: Path, split: str | None, endings: tuple[str, ...]) -> Path:
@@ -341,8 +346,23 @@ def _no_split(what: str, split: str | None) -> None:
 
 
 def _listed(row: dict[str, Any], names: tuple[str, ...]) -> list[Any]:
+    """What stands under the first of the names that is there; a cell of a table may hold a JSON list."""
     value: Any = next((row[name] for name in names if row.get(name) is not None), [])
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return [value]  # a text that begins with a bracket
     return value if isinstance(value, list) else [value]
+
+
+def _found(row: Any) -> str:
+    return f"; the line has {sorted(map(str, row))}" if isinstance(row, dict) else ""
+
+
+def _title(row: dict[str, Any]) -> str:
+    title = row.get("title")
+    return title if isinstance(title, str) else ""
 
 
 def _passage(value: Any) -> tuple[str, str | None]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import NoneType
 from typing import Any
 
 import polars as pl
@@ -25,10 +26,11 @@ import pyarrow as pa
 from rerankops.annotation.channel import SENT, Previous, check_batch_id
 from rerankops.annotation.deliveries import Delivery, read
 from rerankops.annotation.label_studio import snapshots, template
-from rerankops.annotation.label_studio.client import Client, Connection, NotFound, Unsure, condition
+from rerankops.annotation.label_studio.client import Client, Connection, Fields, NotFound, Unsure, condition
 from rerankops.annotation.label_studio.snapshots import Note, Snapshot
-from rerankops.config import LabelStudioSettings
+from rerankops.config import LabelStudioSettings, ReadingSettings
 from rerankops.errors import ServerUnavailable
+from rerankops.reading import Unusable
 
 log = logging.getLogger("rerankops")
 _LATE = timedelta(minutes=5)
@@ -36,7 +38,7 @@ _LATE = timedelta(minutes=5)
 _ROUNDS = 3
 """Times a project that people work on is read before its counts need not fit."""
 _LONGEST_TITLE = 50
-_MARK = re.compile(r"\[rerankops:(?P<prefix>[^:\]]+):(?P<batch>[A-Za-z0-9._-]+):(?P<tasks>\d+)\]")
+_MARK = re.compile(r"\[rerankops:(?P<prefix>[^:\]]+):(?P<batch>[A-Za-z0-9._-]+):(?P<tasks>\d{1,9})\]")
 _COLUMNS = (
     "id",
     "title",
@@ -46,6 +48,14 @@ _COLUMNS = (
     "task_number",
     "total_annotations_number",
 )
+_FIELDS: Fields = {
+    "id": int,
+    "description": (str, NoneType),
+    "created_at": datetime,
+    "maximum_annotations": int,
+    "task_number": (int, NoneType),
+    "total_annotations_number": (int, NoneType),
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class LabelStudioChannel:
     annotators_per_task: int
     waiting: Collection[str] = ()
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    reading: ReadingSettings | None = None
 
     # -- out --------------------------------------------------------------------------------------------------------
 
@@ -168,7 +179,7 @@ class LabelStudioChannel:
         """Label Studio's numbers of each of our tasks; those with annotations first, then the oldest."""
         found: dict[str, list[tuple[bool, int]]] = {}
         for task in client.tasks(f"list the tasks of project {number}", number, annotations=False):
-            labelled = bool(task["total_annotations"] or task["cancelled_annotations"])
+            labelled = bool(task.get("total_annotations") or task.get("cancelled_annotations"))
             found.setdefault(str(task["data"].get("task_id")), []).append((not labelled, task["id"]))
         return {task_id: [one for _, one in sorted(several)] for task_id, several in found.items()}
 
@@ -198,7 +209,17 @@ class LabelStudioChannel:
                 if after is None:
                     continue
                 source = f"{stream}/{project.batch_id}.jsonl"
-                yield read(after.content(), source=source, stream=stream, complete=after.note.complete)
+                yield read(
+                    after.content(),
+                    source=source,
+                    settings=self.reading,
+                    stream=stream,
+                    complete=after.note.complete,
+                )
+
+    def left_out(self) -> tuple[Unusable, ...]:
+        """Nothing: other projects are other people's."""
+        return ()
 
     def _snapshot(self, client: Client, project: Project, before: Snapshot | None) -> Snapshot | None:
         """What the project holds now; None when `before` says the same, or when there is nothing yet."""
@@ -235,10 +256,9 @@ class LabelStudioChannel:
 
     def _project(self, client: Client, project: Project) -> Project:
         """As it is now."""
-        item = client.get(
-            f"read project {project.number}", f"/api/projects/{project.number}/", {"include": ",".join(_COLUMNS)}
-        )
-        return Project.of(item, self.settings.title_prefix) or project
+        doing = f"read project {project.number}"
+        item = client.get(doing, f"/api/projects/{project.number}/", {"include": ",".join(_COLUMNS)})
+        return Project.of(client.checked(doing, item, _FIELDS), self.settings.title_prefix) or project
 
     def _tell_of_those_gone(self, projects: Sequence[Project]) -> None:
         there = {f"{self.settings.name}-{project.number}" for project in projects}
@@ -254,7 +274,7 @@ class LabelStudioChannel:
     def _projects(self, client: Client) -> Iterator[Project]:
         """All of ours, the oldest first."""
         query = {"include": ",".join(_COLUMNS), "ordering": "id"}
-        found = client.pages("list projects", "/api/projects/", query)
+        found = client.pages("list projects", "/api/projects/", query, fields=_FIELDS)
         ours = (Project.of(item, self.settings.title_prefix) for item in found)
         yield from sorted((one for one in ours if one is not None), key=lambda one: one.number)
 

@@ -13,6 +13,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from rerankops.config import LabelStudioSettings
 from rerankops.errors import RerankopsError, ServerRefused, ServerUnavailable, SettingsError
+from rerankops.exchange import Exchanges, TooLarge, TooSlow, parse
 
 log = logging.getLogger("rerankops")
 TOKEN = "RERANKOPS_LABEL_STUDIO_TOKEN"  # noqa: S105 - the name of the variable that holds it
@@ -31,7 +33,16 @@ _UNSEEN = (429, 503)
 """Of those, the ones that say that nothing was done."""
 _FIRST_PAUSE = 0.3
 """Seconds before the second try, at most; doubled from try to try."""
+_LARGEST = 256 * 2**20
+"""Bytes of an answer; a page of tasks is a few MB."""
+_WHOLE = 5
+"""Times label_studio.request_timeout that a whole answer may take; that is for each piece of it."""
+_MOST_PAGES = 20_000
 Query = Mapping[str, str | int]
+Fields = Mapping[str, type | tuple[type, ...]]
+"""What an item must have, and of which type; datetime: a text that says a time with its zone."""
+TASK: Fields = {"id": int, "data": dict}
+ANNOTATION: Fields = {"id": int, "updated_at": str, "was_cancelled": bool}
 
 
 class Unsure(ServerUnavailable):
@@ -110,6 +121,7 @@ class Client:
             timeout=httpx.Timeout(settings.request_timeout, connect=min(10.0, settings.request_timeout)),
             headers={"accept": "application/json"},
         )
+        self._exchanges = Exchanges(self._http)
 
     def __enter__(self) -> Client:
         return self
@@ -139,19 +151,22 @@ class Client:
         except NotFound:
             return
 
-    def pages(self, doing: str, path: str, query: Query | None = None, *, size: int = 100) -> Iterator[dict[str, Any]]:
-        """The items of a listing, page by page ({"results": …, "next": …}), each id once."""
+    def pages(
+        self, doing: str, path: str, query: Query | None = None, *, fields: Fields, size: int = 100
+    ) -> Iterator[dict[str, Any]]:
+        """The items of a listing, page by page ({"results": …, "next": …}), each id once. fields: id besides."""
         seen: set[int] = set()
-        number = 1
-        while True:
+        for number in range(1, _MOST_PAGES + 1):
             answer = self.get(doing, path, {**(query or {}), "page": number, "page_size": size})
-            for item in self._part(doing, answer, "results"):
-                if item["id"] not in seen:
-                    seen.add(item["id"])
-                    yield item
+            found = self._items(doing, answer, "results", {"id": int, **fields})
+            new = [item for item in found if item["id"] not in seen]
+            seen.update(item["id"] for item in new)
+            yield from new
             if not answer.get("next"):
                 return
-            number += 1
+            if not new:
+                raise self._odd(doing, f"page {number} has nothing new, and yet it says that there is another")
+        raise self._odd(doing, f"it says after {_MOST_PAGES:,} pages that there is another")
 
     def tasks(
         self, doing: str, project: int, *conditions: Mapping[str, Any], annotations: bool
@@ -162,7 +177,7 @@ class Client:
         no other from one page to the next.
         """
         last = 0
-        while True:
+        for _ in range(_MOST_PAGES):
             items = [*conditions, condition("id", "greater", "Number", last)]
             query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
             size = self.settings.page_size
@@ -177,11 +192,17 @@ class Client:
                     "query": json.dumps(query),
                 },
             )
-            found = self._part(doing, answer, "tasks")
+            found = self._items(doing, answer, "tasks", {**TASK, "annotations": list} if annotations else TASK)
+            for task in found:
+                if task["id"] <= last:
+                    raise self._odd(doing, f"asked for tasks after {last}, it sends task {task['id']}")
+                last = task["id"]
+                for one in task["annotations"] if annotations else ():
+                    self.checked(doing, one, ANNOTATION)
             yield from found
             if len(found) < size:
                 return
-            last = found[-1]["id"]
+        raise self._odd(doing, f"it has another task after {_MOST_PAGES:,} pages")
 
     def newest_change(self, doing: str, project: int) -> str | None:
         """When a task of the project, or one of its annotations, was changed last: ISO 8601 by the server's clock."""
@@ -191,7 +212,7 @@ class Client:
             "/api/tasks/",
             {"project": project, "page_size": 1, "resolve_uri": "false", "query": json.dumps(query)},
         )
-        found = self._part(doing, answer, "tasks")
+        found = self._items(doing, answer, "tasks", {"updated_at": datetime})
         return str(found[0]["updated_at"]) if found else None
 
     # -- one request ----------------------------------------------------------------------------------------------
@@ -229,9 +250,24 @@ class Client:
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="backslashreplace")
         sent = {**headers, **({"content-type": "application/json"} if content is not None else {})}
         try:
-            return self._http.request(
-                method, self.connection.url + path, params=dict(query or {}), content=content, headers=sent
+            reply = self._exchanges.send(
+                method,
+                self.connection.url + path,
+                seconds=_WHOLE * self.settings.request_timeout,
+                largest=_LARGEST,
+                content=content,
+                headers=sent,
+                params=dict(query or {}),
             )
+            kept = {name: reply.headers[name] for name in ("content-type", "location") if name in reply.headers}
+            return httpx.Response(reply.status, headers=kept, content=reply.content)
+        except TooLarge as error:
+            words = f"{self._where}: cannot {doing}: {error}; lower label_studio.page_size"
+            raise ServerRefused(words) from error
+        except TooSlow as error:
+            if again:
+                raise _Retry(self._away(doing, error)) from error
+            raise Unsure(f"{self._where}: no answer when asked to {doing}: {error}") from error
         except httpx.ConnectError as error:
             if "CERTIFICATE" in str(error) or "SSL" in str(error):
                 raise ServerRefused(f"{self._where}: {_tls_problem(str(error))}") from error
@@ -252,7 +288,7 @@ class Client:
             if status == 204 or not answer.content:
                 return None
             try:
-                return json.loads(answer.content)
+                return parse(answer.content)
             except ValueError as error:
                 if "html" in answer.headers.get("content-type", ""):
                     raise self._another_server(status, answer) from error
@@ -294,14 +330,28 @@ class Client:
             self._access = access
         return f"Bearer {self._access}"
 
-    def _part(self, doing: str, answer: Any, name: str) -> list[dict[str, Any]]:
+    def checked(self, doing: str, item: Any, fields: Fields) -> dict[str, Any]:
+        """An item of an answer that has these fields. Raises ServerRefused naming the one that it lacks."""
+        if not isinstance(item, dict):
+            raise self._odd(doing, f"it holds {_line(repr(item), 60)}, where an object should be")
+        for name, kind in fields.items():
+            value = item.get(name)
+            if not _fits(value, kind):
+                raise self._odd(doing, f"{name!r} is {_line(repr(value), 60)} there")
+        return item
+
+    def _items(self, doing: str, answer: Any, name: str, fields: Fields) -> list[dict[str, Any]]:
         found = answer.get(name) if isinstance(answer, dict) else None
         if not isinstance(found, list):
-            raise ServerRefused(
-                f"{self._where}: the answer to {doing!r} has no {name!r}: is it Label Studio, 1.20 or newer? Check "
-                "label_studio.url"
-            )
-        return found
+            raise self._odd(doing, f"it has no {name!r}")
+        return [self.checked(doing, item, fields) for item in found]
+
+    def _odd(self, doing: str, words: str) -> ServerRefused:
+        """An answer that Label Studio would not give."""
+        return ServerRefused(
+            f"{self._where}: the answer to {doing!r} is odd: {words}; is it Label Studio, 1.20 or newer? Check "
+            "label_studio.url, and what stands before the server"
+        )
 
     # -- words ----------------------------------------------------------------------------------------------------
 
@@ -323,6 +373,16 @@ class Client:
         )
 
 
+def _fits(value: Any, kind: type | tuple[type, ...]) -> bool:
+    if kind is datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            return False
+        return moment.tzinfo is not None and 1990 <= moment.year < 9999
+    return isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
+
+
 def condition(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
     """A filter of the data manager."""
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
@@ -331,7 +391,7 @@ def condition(column: str, operator: str, kind: str, value: Any) -> dict[str, An
 def reason_of(answer: httpx.Response) -> str:
     """What an error answer says, on one line."""
     try:
-        body = json.loads(answer.content)
+        body = parse(answer.content)
     except ValueError:
         return _line(answer.text, 120) or answer.reason_phrase
     if not isinstance(body, dict):

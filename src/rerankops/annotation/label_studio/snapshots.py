@@ -74,9 +74,8 @@ def rows_of(task: Mapping[str, Any], known: Mapping[int, Row], *, server: str) -
     for one in task["annotations"]:
         if one["was_cancelled"]:
             continue
-        author, editor = _number(one.get("completed_by")), _number(one.get("updated_by"))
-        doubt = _doubt(author, editor)
-        annotator = None if doubt else annotator_id(author, server)
+        author, editor = number_of(one.get("completed_by")), number_of(one.get("updated_by"))
+        annotator, doubt = annotator_of(author, editor, server)
         earlier = known.get(one["id"])
         if author is None and earlier and earlier["annotated_at"] == one["updated_at"]:
             annotator, doubt = earlier["annotator_id"], earlier["doubt"]
@@ -85,9 +84,9 @@ def rows_of(task: Mapping[str, Any], known: Mapping[int, Row], *, server: str) -
                 "batch_id": data.get("batch_id"),
                 "task_id": data.get("task_id"),
                 "annotator_id": annotator,
-                "grade": _grade(one.get("result")),
+                "grade": grade_of(one.get("result")),
                 "annotated_at": one["updated_at"],
-                "lead_seconds": _seconds(one.get("lead_time")),
+                "lead_seconds": seconds_of(one.get("lead_time")),
                 **{name: data.get(name) for name in _TEXTS},
                 "doubt": doubt,
                 "source_task": task["id"],
@@ -102,6 +101,12 @@ def annotator_id(user: int | None, server: str) -> str:
     return "ls-" + hashlib.sha256(f"{server}\x1f{user}".encode()).hexdigest()[:16]
 
 
+def annotator_of(author: int | None, editor: int | None, server: str) -> tuple[str | None, str | None]:
+    """(annotator_id, doubt) of an annotation: one of them is None."""
+    doubt = _doubt(author, editor)
+    return (None if doubt else annotator_id(author, server)), doubt
+
+
 def _doubt(author: int | None, editor: int | None) -> str | None:
     """The server lets anyone who may annotate name another account as the author; who wrote last it notes itself."""
     if author is None:
@@ -111,7 +116,7 @@ def _doubt(author: int | None, editor: int | None) -> str | None:
     return None
 
 
-def _grade(result: Any) -> Any:
+def grade_of(result: Any) -> Any:
     """The choice, as it stands there, for validation to judge; null when nothing was chosen, all of it when there is
     more or something else than one choice."""
     regions = result if isinstance(result, list) else []
@@ -125,11 +130,11 @@ def _grade(result: Any) -> Any:
     return chosen or (result if regions else None)
 
 
-def _seconds(lead_time: Any) -> Any:
+def seconds_of(lead_time: Any) -> Any:
     return round(lead_time, 3) if isinstance(lead_time, float) else lead_time
 
 
-def _number(user: Any) -> int | None:
+def number_of(user: Any) -> int | None:
     """An account's number; in some answers it is an object with one."""
     found = user.get("id") if isinstance(user, dict) else user
     return found if isinstance(found, int) else None

@@ -21,16 +21,13 @@ from rerankops.annotation.suites._checks import (
     unique,
 )
 from rerankops.config.settings import QualitySettings, QuerySettings
-from rerankops.queries.privacy import redact
+from rerankops.privacy import GUESSED, IDENTIFYING, redact
 from rerankops.records import FEEDBACK
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """No query is older; seconds read as milliseconds, and zeros, land before it."""
 CLOCK_SLACK = timedelta(hours=1)
 """How far the clock of the machine that logged may be ahead of ours."""
-IDENTIFYING = ("EMAIL", "ID", "VIN", "PLATE", "PHONE")
-"""Placeholders of what identifies a person or a car by itself; names and accounts are guessed from the wording."""
-GUESSED = ("ACCOUNT", "NAME")
 
 
 def suite(events: pa.Table, queries: QuerySettings, quality: QualitySettings, *, written: datetime) -> Suite:
@@ -72,16 +69,16 @@ def suite(events: pa.Table, queries: QuerySettings, quality: QualitySettings, *,
         never(
             "free of personal data",
             "personal_data",
-            f"no text holds what the patterns of {', '.join(IDENTIFYING)} find",
+            "no text holds what the rules of redaction remove (docs/privacy.md)",
             "{where} still holds what reads as {personal_data} (its text is not repeated here)",
-            "delete this artefact, make queries.privacy find it, and pull again",
+            "delete this artefact and pull again; should it come back, report which kind and how it is written",
         ),
         never(
             "free of names",
             "guessed_data",
-            f"no text holds what the patterns of {' and '.join(GUESSED)} find",
+            "no text holds what the wording calls a name, an account, an address or an order",
             "{where} still holds what reads as {guessed_data} (its text is not repeated here)",
-            "look whether it is one, and make queries.privacy find it",
+            "look whether it is one, and report how it is written",
             severity=WARNING,
         ),
         filled(

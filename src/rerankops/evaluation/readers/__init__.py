@@ -11,7 +11,7 @@ from typing import Any
 from rerankops.config import LlmSettings, ReaderSettings
 from rerankops.errors import SettingsError
 from rerankops.evaluation.readers import answerability
-from rerankops.evaluation.readers.asking import TRANSIENT, Asked, Passages, Reader, Remembered, Reply
+from rerankops.evaluation.readers.asking import TRANSIENT, Asked, Passages, Problems, Reader, Remembered, Reply
 from rerankops.evaluation.readers.extractive import RULES_VERSION, ExtractiveReader
 from rerankops.evaluation.readers.generative import PROMPT_VERSION, LlmReader
 from rerankops.evaluation.readers.spans import SpanReader
@@ -23,6 +23,7 @@ __all__ = [
     "ExtractiveReader",
     "LlmReader",
     "Passages",
+    "Problems",
     "Reader",
     "Remembered",
     "Reply",

@@ -34,6 +34,7 @@ class Reply:
     which is a missing verdict and never a wrong one.
     refused: it says that the passages do not answer.
     reason: "KIND: WORDS" where text is None, such as "unavailable: status 503"; else "".
+    reply: what came back where text is None, to be shown to a person.
     seconds: what the reading took, from a reader that has several at once, or had some before; nan where that is not
     known. None: as long as it was waited for.
     """
@@ -42,6 +43,31 @@ class Reply:
     refused: bool = False
     reason: str = ""
     seconds: float | None = field(default=None, compare=False)
+    reply: str = field(default="", compare=False)
+
+
+class Problems:
+    """Answers or verdicts that are missing, by kind of reason, with the first of each kind.
+
+    counts: how many of each kind. examples: {kind: {"reason": what was wrong and what helps, "reply": what came back}}.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, dict[str, str]] = {}
+
+    def note(self, reason: str, reply: str = "") -> None:
+        """Counts one. reason: "KIND: WORDS"."""
+        kind, _, words = reason.partition(": ")
+        self.counts[kind] += 1
+        if kind not in self.examples or (reply and not self.examples[kind]["reply"]):
+            self.examples[kind] = {"reason": words, "reply": reply}
+
+    def __add__(self, other: Problems) -> Problems:
+        both = Problems()
+        both.counts = self.counts + other.counts
+        both.examples = other.examples | self.examples
+        return both
 
 
 class Reader(Protocol):
@@ -71,9 +97,7 @@ class Remembered:
         self._known: dict[tuple[str, tuple[tuple[str, str], ...]], Reply] = {}
         self.asked = self.read = 0
         self._seconds: list[float] = []
-        self.problems: Counter[str] = Counter()
-        self.reasons: dict[str, str] = {}
-        """An example of each kind of problem, in words."""
+        self.problems = Problems()
 
     @property
     def can_refuse(self) -> bool:
@@ -100,12 +124,5 @@ class Remembered:
                 if reply.text is not None and not math.isnan(taken):
                     self._seconds.append(taken)
                 if reply.text is None:
-                    note(self.problems, self.reasons, reply.reason)
+                    self.problems.note(reply.reason, reply.reply)
         return [self._known[key] for key in keys]
-
-
-def note(problems: Counter[str], reasons: dict[str, str], reason: str) -> None:
-    """Counts a reason by its kind and keeps the first of each."""
-    kind = reason.partition(":")[0]
-    problems[kind] += 1
-    reasons.setdefault(kind, reason)

@@ -9,8 +9,8 @@ that question whatever it looks like: there is no markup in it that could stand 
 |--------------------------------------------------|-------------------------------------------------|
 | the fixed sentence, in either language, alone    | a refusal                                       |
 | any other text                                   | the answer, cut to `max_answer_characters`      |
-| nothing, a text cut at `max_tokens`, the fences, | none: a missing verdict                         |
-| a reply that the server filtered, or none at all |                                                 |
+| the fences; nothing that is an answer            | none: a missing verdict                         |
+| (rerankops.llm.final), such as thinking alone    |                                                 |
 
 With three votes, what two of three do decides between refusing and answering; of the answers, the one that has most in
 common with the others (mean F1 of normalised tokens, as SQuAD counts it), the first of equals. Two equal answers are
@@ -33,8 +33,9 @@ from rerankops.evaluation.readers.lengths import within
 from rerankops.evaluation.votes import opinions
 from rerankops.llm import Answer, Client, Message, NoAnswer, Prompt
 from rerankops.llm.fencing import Language, code_of, fenced, language_of, plain, shortened
+from rerankops.llm.final import final, unfenced
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 """Raised when the prompt or the reading of answers changes."""
 
 REFUSALS: dict[Language, str] = {
@@ -132,18 +133,15 @@ def prompt(question: str, passages: Passages, settings: ReaderSettings) -> Sheet
 
 def read(answer: Answer | NoAnswer, code: str, most: int) -> Reply:
     """What a reply of the server says; see the table above. code: of the prompt's tags. most: full-width characters."""
-    if isinstance(answer, NoAnswer):
-        return Reply(None, reason=f"{answer.kind}: {answer.words}")
-    if answer.finish_reason == "length":
-        return Reply(None, reason="cut: the answer was not at its end at reader.max_tokens")
-    if answer.finish_reason == "content_filter":
-        return Reply(None, reason="filtered: the server withheld the answer")
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", answer.text).strip()
+    found = final(answer, "reader.max_tokens")
+    if found.text is None:
+        return Reply(None, reason=found.reason, reply=found.reply)
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", unfenced(found.text)).strip()
     if not text:
-        return Reply(None, reason="empty: the server sent an empty answer")
+        return Reply(None, reason="empty: the server sent an empty answer", reply=found.reply)
     if code in text:
-        return Reply(None, reason="unreadable: the answer repeats the tags of the prompt")
-    seconds = math.nan if answer.seconds is None else answer.seconds
+        return Reply(None, reason="unreadable: the answer repeats the tags of the prompt", reply=found.reply)
+    seconds = math.nan if isinstance(answer, NoAnswer) or answer.seconds is None else answer.seconds
     if tuple(wording.plain(text).split()) in _REFUSING:
         return Reply(text, refused=True, seconds=seconds)
     return Reply(within(text, most), seconds=seconds)

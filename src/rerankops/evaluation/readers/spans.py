@@ -23,8 +23,9 @@ from rerankops.config import ReaderSettings
 from rerankops.errors import ModelUnavailable
 from rerankops.evaluation.readers.asking import Asked, Reply
 from rerankops.evaluation.readers.lengths import within
+from rerankops.retrieval import strict
 from rerankops.retrieval.encoder import joined
-from rerankops.retrieval.models import resolve, unavailable
+from rerankops.retrieval.models import resolve
 from rerankops.retrieval.quiet import quiet
 
 Floats = NDArray[np.float32]
@@ -154,7 +155,7 @@ def _load(settings: ReaderSettings) -> tuple[Any, Any]:
 
     quiet()
     path = resolve(settings.model.name, setting=_SETTING)
-    try:
+    with strict.explained(path, _SETTING):
         made_for = str((AutoConfig.from_pretrained(path).architectures or ["nothing"])[0])
         if not made_for.endswith("ForQuestionAnswering"):
             raise ModelUnavailable(
@@ -162,9 +163,11 @@ def _load(settings: ReaderSettings) -> tuple[Any, Any]:
                 "(…ForQuestionAnswering)"
             )
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForQuestionAnswering.from_pretrained(path, use_safetensors=True, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise unavailable(path, _SETTING, error) from error
+        model = strict.load(
+            lambda: AutoModelForQuestionAnswering.from_pretrained(path, use_safetensors=True, dtype=torch.float32),
+            path,
+            _SETTING,
+        )
     if not tokenizer.is_fast:
         raise ModelUnavailable(f"{_SETTING}: {path} has no fast tokenizer, which tells where in a text a token stands")
     tokenizer.padding_side = "right"  # a window's own tokens come first in its logits

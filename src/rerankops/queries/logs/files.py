@@ -1,70 +1,98 @@
-"""The query log in files: JSON lines, CSV or Parquet, local or under any fsspec URI."""
+"""The query log in files: whatever `reading` reads, local or under any fsspec URI."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import cast
+from typing import Any
 
 import pyarrow as pa
 from upath import UPath
 
-from rerankops.config import QueryLogSettings
+from rerankops import reading
+from rerankops.config import QueryLogSettings, ReadingSettings
 from rerankops.errors import InputError
-from rerankops.queries.logs.fields import EventFields, Row, as_table, paged, split_list
-from rerankops.queries.logs.parquet import parquet_rows
-from rerankops.queries.sources import JSON_LINES, files_at, json_rows, text_lines
-
-CSV = (".csv", ".csv.gz")
-PARQUET = (".parquet",)
+from rerankops.queries.logs import ubi
+from rerankops.queries.logs.fields import EventFields, Places, as_table, paged
+from rerankops.reading import Aside, Place, Refused, Row, Unusable, Window
 
 
 class FileLog:
-    """A folder or one file. A folder is read in the order of names; in it, files of other kinds are passed over.
+    """A folder or one file. A folder is read in the order of names; a file in it that is no table is left out.
 
-    CSV has a header, and holds lists as JSON or separated by `|`, as Parquet may. An optional field may be absent from
-    a file. Raises SettingsError when nothing is there, InputError naming file, line (or row) and field.
+    An optional field may be absent from a file. Raises SettingsError when nothing is there, InputError naming file,
+    line (or row) and field.
     """
 
-    def __init__(self, settings: QueryLogSettings) -> None:
-        self._settings = settings
-        self._nested = EventFields(settings.fields)
-        self._flat = EventFields(settings.fields, as_list=split_list)
+    def __init__(self, settings: QueryLogSettings, how: ReadingSettings) -> None:
+        self._settings, self._how = settings, how
+        self._fields = EventFields(settings, how)
 
-    def read(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[pa.Table]:
-        """See QueryLog.read. Line by line, row group by row group: a file may be larger than memory."""
-        location, size = self._settings.location or "", self._settings.page_size
-        for file in files_at(location, (*JSON_LINES, *CSV, *PARQUET), setting="query_log.location"):
-            fields, rows = self._nested, cast(Iterator[Row], json_rows(file))
-            if file.name.endswith(CSV):
-                fields, rows = self._flat, csv_rows(file, self._flat)
-            elif file.name.endswith(PARQUET):
-                fields, rows = self._flat, parquet_rows(file, self._flat, size, since, until)
-            for page in paged(fields.events(rows, since, until), size):
-                yield as_table(page)
+    def read(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        aside: Aside | None = None,
+        again: Mapping[str, Places] | None = None,
+    ) -> Iterator[pa.Table]:
+        """See QueryLog.read. Line by line, row group by row group: a file may be larger than memory, but for a JSON
+        array, a workbook and the layout `ubi`, whose clicks are held until all queries are read."""
+        listing = reading.files_at(self._settings.location or "", setting="query_log.location")
+        if aside is not None:
+            aside.left_out.extend(listing.left_out)
+        if self._settings.layout == "ubi":
+            rows = self._all_rows(listing.files, aside)
+            events = ubi.events(rows, self._settings, self._how, since, until, aside=aside)
+        else:
+            events = self._events(listing.files, since, until, aside, again or {})
+        for page in paged(events, self._settings.page_size):
+            yield as_table(page)
+        if aside is not None and not aside.files and not aside.read:
+            there = "; ".join(map(str, aside.left_out[:5]))
+            raise InputError(f"query_log.location {self._settings.location!r} holds no table to read: {there}")
+
+    def _events(
+        self,
+        files: tuple[UPath, ...],
+        since: datetime | None,
+        until: datetime | None,
+        aside: Aside | None,
+        again: Mapping[str, Places],
+    ) -> Iterator[dict[str, Any]]:
+        fields = self._fields
+        for file in files:
+            anew = again.get(reading.shown(file), ())
+            window = None if anew else Window(fields.theirs["issued_at"], since, until)
+            try:
+                with reading.opened(file, self._how, known=list(fields.theirs.values()), window=window) as table:
+                    table.require(fields.required)
+                    if aside is not None:
+                        aside.files += 1
+                    flat = table.form not in ("JSON lines", "JSON")
+                    yield from fields.events(table.rows, since, until, flat=flat, aside=aside, again=anew)
+            except Refused as error:
+                _leave(file, error, aside, alone=len(files) == 1)
+
+    def _all_rows(self, files: tuple[UPath, ...], aside: Aside | None) -> Iterator[Row | Unusable]:
+        for file in files:
+            try:
+                with reading.opened(file, self._how) as table:
+                    if aside is not None:
+                        aside.files += 1
+                    yield from table.rows
+            except Refused as error:
+                _leave(file, error, aside, alone=len(files) == 1)
 
 
-def csv_rows(file: UPath, fields: EventFields) -> Iterator[Row]:
-    """(file:line, row) of every row; a row that goes over several lines is named by its first."""
-    reader = csv.reader(text_lines(file), strict=True)
-    header: list[str] | None = None
-    begins = 1
-    while True:
-        try:
-            values = next(reader, None)
-        except csv.Error as error:
-            raise InputError(f"{file}:{begins}: not valid CSV ({error})") from error
-        if values is None:
-            return
-        if header is None and values:
-            header = values
-            fields.require(str(file), header, set(header))
-        elif header is not None and values:
-            if len(values) != len(header):
-                raise InputError(
-                    f"{file}:{begins}: {len(values)} values under {len(header)} columns; is a quote missing, or the "
-                    "end of the file?"
-                )
-            yield f"{file}:{begins}", dict(zip(header, values, strict=True))
-        begins = reader.line_num + 1
+def _leave(file: UPath, error: Refused, aside: Aside | None, *, alone: bool) -> None:
+    """A file that cannot be read is set aside when it should be a table, left out when its name promises none."""
+    item = Unusable(Place(reading.shown(file)), error.kind, str(error).removeprefix(f"{reading.shown(file)} "))
+    if not alone and not reading.is_data(file.name):
+        if aside is not None:
+            aside.left_out.append(item)
+        return
+    if aside is None:
+        raise error
+    aside.files += 1
+    aside.put(item)

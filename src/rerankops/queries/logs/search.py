@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from threading import Lock
 from typing import Any
 
 import pyarrow as pa
 from elasticsearch import ApiError
 
-from rerankops.config import QueryLogSettings
+from rerankops import reading
+from rerankops.config import QueryLogSettings, ReadingSettings
 from rerankops.elastic import Cluster
-from rerankops.errors import InputError, ServerRefused, ServerUnavailable, SettingsError
-from rerankops.queries.logs.fields import EventFields, Row, as_table
+from rerankops.errors import ServerRefused, ServerUnavailable, SettingsError
+from rerankops.queries.logs import ubi
+from rerankops.queries.logs.fields import EventFields, Places, as_table, paged
+from rerankops.reading import Aside, Place, Row, Unfit, Unusable
 
 KEEP_ALIVE = "5m"
 """How long a point in time outlives the last page that was read in it."""
@@ -36,27 +40,50 @@ class SearchLog:
     closed or we may not read it, ServerUnavailable, and InputError naming document and field.
     """
 
-    def __init__(self, settings: QueryLogSettings, elasticsearch: Callable[[], Cluster]) -> None:
+    def __init__(self, settings: QueryLogSettings, how: ReadingSettings, elasticsearch: Callable[[], Cluster]) -> None:
         if not settings.location:
             raise SettingsError("setting query_log.location names nothing: give an index, an alias or a pattern")
-        self._settings, self._location, self._elasticsearch = settings, settings.location, elasticsearch
-        self._fields = EventFields(settings.fields, as_list=_as_list)
+        self._settings, self._how = settings, how
+        self._location, self._elasticsearch = settings.location, elasticsearch
+        self._fields = EventFields(settings, how)
+        self._ubi = settings.layout == "ubi"
+        self._when = ubi.TIMESTAMP if self._ubi else self._fields.theirs["issued_at"]
 
-    def read(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[pa.Table]:
-        """See QueryLog.read. The state of one point in time, read in `slices` side by side: pages come in any order."""
+    def read(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        aside: Aside | None = None,
+        again: Mapping[str, Places] | None = None,
+    ) -> Iterator[pa.Table]:
+        """See QueryLog.read. The state of one point in time, read in `slices` side by side: pages come in any order.
+        Documents that were set aside before are taken again by a window of their own. Of the layout `ubi`, the actions
+        of the window are held until all its queries are read."""
         with self._elasticsearch() as cluster:
             kinds = self._check(cluster)
             with closing(_PointInTime(cluster, self._location)) as snapshot:
-                self._refuse_timeless(snapshot)
-                search = self._search(kinds, since, until)
-                when, parts = self._fields.theirs["issued_at"], self._settings.slices
-                slices = [_Slice(snapshot, search, when, number, parts) for number in range(parts)]
-                for hits in _side_by_side(slices):
-                    yield as_table(list(self._fields.events(map(self._row, hits))))
+                rows = self._timeless(snapshot)
+                if self._ubi:
+                    every = chain(rows, *self._pages(snapshot, kinds, since, None))
+                    found = ubi.events(every, self._settings, self._how, since, until, aside=aside)
+                    yield from map(as_table, paged(found, self._settings.page_size))
+                    return
+                for page in chain([rows], self._pages(snapshot, kinds, since, until)):
+                    events = list(self._fields.events(page, aside=aside))
+                    if events:
+                        yield as_table(events)
+
+    def _pages(
+        self, snapshot: _PointInTime, kinds: set[str], since: datetime | None, until: datetime | None
+    ) -> Iterator[Iterator[Row]]:
+        search, parts = self._search(kinds, since, until), self._settings.slices
+        slices = [_Slice(snapshot, search, self._when, number, parts) for number in range(parts)]
+        return (map(self._row, hits) for hits in _side_by_side(slices))
 
     def _check(self, cluster: Cluster) -> set[str]:
         """The types that the time has in the log's indexes."""
-        when, doing = self._fields.theirs["issued_at"], f"read query log {self._location}"
+        when, doing = self._when, f"read query log {self._location}"
         found = cluster.ask(
             doing,
             lambda: cluster.client.field_caps(index=self._location, fields=[when], include_unmapped=True),
@@ -77,34 +104,36 @@ class SearchLog:
             f"{sorted(dates['fields'])}"
         )
 
-    def _refuse_timeless(self, snapshot: _PointInTime) -> None:
-        """No window would ever show them."""
-        when = self._fields.theirs["issued_at"]
-        query = {"bool": {"must_not": {"exists": {"field": when}}}}
-        body = {"query": query, "size": 1, "source": False, "track_total_hits": False}
+    def _timeless(self, snapshot: _PointInTime) -> Iterator[Row | Unusable]:
+        """Documents without a time, the first page of them: no window would ever show them."""
+        query = {"bool": {"must_not": {"exists": {"field": self._when}}}}
+        size = min(self._settings.page_size, _LARGEST_PAGE)
+        body = {"query": query, "size": size, "source": False, "track_total_hits": False}
+        name = self._when if self._ubi else self._fields.name("issued_at")
+        words = f"{name} is missing or no date. Mend it, or narrow query_log.location"
         for hit in snapshot.search(lambda _: body):
-            raise InputError(
-                f"document {hit['_index']}/{hit['_id']}: {self._fields.name('issued_at')} is missing or no date. Mend "
-                "it, or narrow query_log.location"
-            )
+            yield reading.unusable(_place(hit), Unfit(f"{name} is missing or no date", words))
 
     def _search(self, kinds: set[str], since: datetime | None, until: datetime | None) -> dict[str, Any]:
-        when = self._fields.theirs["issued_at"]
+        when = self._when
         window = {"gte": since, "lt": until}
         bounds = {name: moment.astimezone(UTC).isoformat() for name, moment in window.items() if moment}
         order = {"order": "asc", "format": _ISO} | ({"numeric_type": "date_nanos"} if len(kinds) > 1 else {})
         return {
             "query": {"bool": {"filter": [{"range": {when: {"format": _ISO, **bounds}}}]}},
             "sort": [{when: order}, {"_shard_doc": "asc"}],
-            "source": sorted(set(self._fields.theirs.values()) - {when}),
+            "source": True if self._ubi else sorted(set(self._fields.theirs.values()) - {when}),
             "size": min(self._settings.page_size, _LARGEST_PAGE),
             "track_total_hits": False,
         }
 
     def _row(self, hit: Mapping[str, Any]) -> Row:
         # The time that the index knows is what the window means; the source may have written it in any way.
-        row = {"_id": hit["_id"], **hit.get("_source", {}), self._fields.theirs["issued_at"]: hit["sort"][0]}
-        return f"document {hit['_index']}/{hit['_id']}", row
+        return Row(_place(hit), {"_id": hit["_id"], **(hit.get("_source") or {}), self._when: hit["sort"][0]})
+
+
+def _place(hit: Mapping[str, Any]) -> Place:
+    return Place("", item=f"document {hit['_index']}/{hit['_id']}")
 
 
 class _PointInTime:
@@ -222,8 +251,3 @@ def _side_by_side(slices: Sequence[_Slice]) -> Iterator[list[dict[str, Any]]]:
 def _is_lost(error: Exception) -> bool:
     cause = error.__cause__
     return isinstance(cause, ApiError) and "search_context_missing_exception" in str(cause.body)
-
-
-def _as_list(value: Any) -> Any:
-    """Elasticsearch does not tell a value from a list of one."""
-    return value if value is None or isinstance(value, list) else [value]

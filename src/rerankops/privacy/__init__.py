@@ -1,0 +1,8 @@
+"""Removing personal data from whatever is stored or leaves: queries, comments, logs, messages (docs/privacy.md)."""
+
+from rerankops.privacy.kinds import GUESSED as GUESSED
+from rerankops.privacy.kinds import IDENTIFYING as IDENTIFYING
+from rerankops.privacy.kinds import PLACEHOLDER as PLACEHOLDER
+from rerankops.privacy.kinds import VERSION as VERSION
+from rerankops.privacy.redaction import redact as redact
+from rerankops.privacy.redactor import Redactor as Redactor

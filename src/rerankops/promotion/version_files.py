@@ -1,0 +1,89 @@
+"""The files of a version, and how whoever reads them tells that they are, byte for byte, those that were registered.
+
+`files.json` in the version's folder has the SHA-256 of every other file, `served.py` and `MLmodel` included; the
+version's tag `rerankops.files` has that of `files.json`. A file that is missing, changed, or was not there is an error.
+Two things that MLflow itself leaves in a folder are none of a version's: the name that it was loaded by
+(`registered_model_meta`) and what Python compiled (`__pycache__`).
+
+What is stored for one ranker is the same whoever stores it, and when: two machines that register the same decision
+write equal files over one another's. MLflow would put the time, a random id and paths of the machine into `MLmodel`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import yaml
+
+from rerankops.errors import ArtefactDamaged
+from rerankops.workspace import seal, unseal
+from rerankops.workspace.hashing import sha256
+
+LIST = "files.json"
+MODEL = "MLmodel"
+_OF_MLFLOW = ("registered_model_meta", "__pycache__")
+_FORMAT = "rerankops.files"
+"""In the metadata of `MLmodel`: that the folder must have a list."""
+_ADVICE = "register its ranker again, or serve another version"
+
+
+def finish(folder: Path) -> None:
+    """Makes what MLflow saved to `folder` the same for the same ranker, and adds the list."""
+    about = yaml.safe_load((folder / MODEL).read_text(encoding="utf-8"))
+    about.pop("utc_time_created", None)
+    function = about["flavors"]["python_function"]
+    for artifact in function["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    function["model_code_path"] = Path(function["model_code_path"]).name
+    about["metadata"] = {**(about.get("metadata") or {}), _FORMAT: LIST}
+    about["model_uuid"] = hashlib.sha256(str(sorted(_hashes(folder, without=(MODEL,)).items())).encode()).hexdigest()[
+        :32
+    ]
+    (folder / MODEL).write_text(yaml.safe_dump(about, allow_unicode=True), encoding="utf-8")
+    (folder / LIST).write_bytes(seal({"files": _hashes(folder)}))
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the list, for the version's tag."""
+    return sha256(folder / LIST)
+
+
+def check(folder: Path, which: str, promised: str) -> None:
+    """Raises ArtefactDamaged, naming the first file that is not as registered. which: the version, in words; promised:
+    its tag."""
+    if not (folder / LIST).is_file() or sha256(folder / LIST) != promised:
+        raise ArtefactDamaged(f"{which}: {folder / LIST} is not the list that was registered; {_ADVICE}")
+    check_list(folder, which)
+
+
+def check_list(folder: Path, which: str) -> None:
+    """Like `check`, where the list itself is all there is to go by."""
+    try:
+        files = unseal((folder / LIST).read_bytes())[0]["files"]
+        promised = {str(name): str(value) for name, value in files.items()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ArtefactDamaged(f"{which}: {folder / LIST} is not the list that was registered; {_ADVICE}") from error
+    found = _hashes(folder)
+    for name in sorted(promised.keys() | found.keys()):
+        if promised.get(name) != found.get(name):
+            how = "is gone" if name not in found else "was not registered" if name not in promised else "was changed"
+            raise ArtefactDamaged(
+                f"{which}: {folder / name} {how}; the files are not those that were registered; {_ADVICE}"
+            )
+
+
+def check_loaded(folder: Path) -> None:
+    """For a version that MLflow loads by itself: against its list, where `MLmodel` says that there is one. Versions of
+    before there were lists have none. Raises ArtefactDamaged."""
+    if (folder / LIST).is_file() or _FORMAT.encode() in (folder / MODEL).read_bytes():
+        check_list(folder, "this version")
+
+
+def _hashes(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, str]:
+    names = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): sha256(path)
+        for name, path in names.items()
+        if name.as_posix() not in (LIST, *without) and not set(_OF_MLFLOW) & set(name.parts)
+    }

@@ -1,0 +1,166 @@
+"""Where something stands in a file, and the two things a row can be: read, or unusable with its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from rerankops.errors import InputError
+
+_EXCERPT = 2000
+_KEPT = 20_000
+_COMMONEST = 3
+
+
+class Place(NamedTuple):
+    """A row of a file. line: of the text, from 1. row: as a spreadsheet numbers it, the heading being 1; None where no
+    spreadsheet would show rows. sheet: of a workbook. item: what a server calls it. None of these: the whole file."""
+
+    file: str
+    line: int | None = None
+    row: int | None = None
+    sheet: str | None = None
+    item: str | None = None
+
+    def __str__(self) -> str:
+        if self.item is not None:
+            return f"{self.file}, {self.item}" if self.file else self.item
+        sheet = f" sheet {self.sheet!r}" if self.sheet is not None else ""
+        if self.line is not None:
+            aside = f" (spreadsheet row {self.row})" if self.row not in (None, self.line) else ""
+            return f"{self.file}{sheet}:{self.line}{aside}"
+        return f"{self.file}{sheet}" if self.row is None else f"{self.file}{sheet} row {self.row}"
+
+
+class Row(NamedTuple):
+    """A row as read. values: cell by column (an empty cell is None), or the JSON value of a line."""
+
+    place: Place
+    values: Any
+
+
+class Unusable(NamedTuple):
+    """What could not be read or used. kind: the sort of reason, the same for all such rows. reason: all of it, with
+    column, value and what to do. content: the row, cut if long; it may hold personal data."""
+
+    place: Place
+    kind: str
+    reason: str
+    content: str = ""
+
+    @property
+    def of_file(self) -> bool:
+        """The file, or the rest of it, could not be read."""
+        return self.place.line is None and self.place.row is None and self.place.item is None
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
+class Unfit(ValueError):
+    """A value or a row is not what is asked for. kind: the sort of reason; the message: all of it."""
+
+    def __init__(self, kind: str, words: str | None = None) -> None:
+        super().__init__(words or kind)
+        self.kind = kind
+
+
+class Refused(InputError):
+    """A whole file cannot be read as a table; the message says what it is and what to do."""
+
+    def __init__(self, kind: str, words: str | None = None) -> None:
+        super().__init__(words or kind)  # one argument is enough, as it must be where an error crosses processes
+        self.kind = kind
+
+
+def shortly(text: str, length: int = 80) -> str:
+    """Text from outside as a message may quote it, on one line."""
+    line = text if len(text) <= length else text[: length - 1] + "…"
+    return line.encode(errors="backslashreplace").decode() if not line.isascii() else line
+
+
+def unusable(place: Place, error: Unfit | Refused, content: str = "") -> Unusable:
+    """What was raised about a row, with the row."""
+    excerpt = content[:_EXCERPT].encode(errors="backslashreplace").decode()
+    return Unusable(place, error.kind, str(error), excerpt)
+
+
+@dataclass
+class Aside:
+    """Rows that are set aside instead of stopping the rest: kept with their reasons, and counted.
+
+    read: rows looked at, those set aside among them. files: files looked at. kept: the first so many of what was set
+    aside, in order. left_out: files that hold nothing for us, each with why not; no fault, but said. notes: what else
+    was passed over, counted.
+    """
+
+    read: int = 0
+    files: int = 0
+    count: int = 0
+    kept: list[Unusable] = field(default_factory=list)
+    left_out: list[Unusable] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, Unusable] = field(default_factory=dict)
+    files_unusable: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def put(self, item: Unusable) -> None:
+        """Sets a row (counted in `read` by the caller) or a file aside."""
+        self.reasons[item.kind] += 1
+        self.examples.setdefault(item.kind, item)
+        if item.of_file:
+            self.files_unusable += 1
+        else:
+            self.count += 1
+        if len(self.kept) < _KEPT:
+            self.kept.append(item)
+
+    def counts(self) -> dict[str, float]:
+        """For a manifest."""
+        counted = {
+            "set_aside": self.count, "files_set_aside": self.files_unusable, "files_left_out": len(self.left_out)
+        }  # fmt: skip
+        return {name: float(number) for name, number in {**counted, **self.notes}.items()}
+
+    def reword(self, clean: Callable[[list[str]], list[str]]) -> None:
+        """Passes what is kept of rows from outside through `clean`, which takes personal data out of texts."""
+        kept = [*self.kept, *self.examples.values()]
+        reasons, contents = clean([item.reason for item in kept]), clean([item.content for item in kept])
+        cleaned = [
+            item._replace(reason=reason, content=content)
+            for item, reason, content in zip(kept, reasons, contents, strict=True)
+        ]
+        self.kept, examples = cleaned[: len(self.kept)], cleaned[len(self.kept) :]
+        self.examples = dict(zip(self.examples, examples, strict=True))
+
+    def words(self) -> str:
+        """The commonest reasons, each with how often and an example."""
+        named = (
+            f"{number} × {kind} (first: {self.examples[kind]})" for kind, number in self.reasons.most_common(_COMMONEST)
+        )
+        return "; ".join(named)
+
+    def check(self, share: float, *, what: str, setting: str) -> None:
+        """Raises InputError when more than `share` of the rows or of the files were set aside, with the three
+        commonest reasons. what: was read, in words. setting: holds the share."""
+        for of, count, total in (("rows", self.count, self.read), ("files", self.files_unusable, self.files)):
+            if total and count > share * total:
+                raise InputError(
+                    f"{what}: {count} of {total} {of} cannot be used, above {setting} {share:g}: {self.words()}"
+                )
+
+
+def strictly(items: Iterator[Row | Unusable], aside: Aside | None) -> Iterator[Row]:
+    """The rows alone: what is unusable goes to `aside`, or, without one, is raised as InputError."""
+    for item in items:
+        if isinstance(item, Unusable):
+            if aside is None:
+                raise InputError(str(item))
+            aside.read += not item.of_file
+            aside.put(item)
+            continue
+        if aside is not None:
+            aside.read += 1
+        yield item
