@@ -134,5 +134,6 @@ def _readings(character: str) -> tuple[str, ...]:
 
 
 def _blurred(syllable: str) -> str:
-    """Merges sounds that speakers of many dialects type alike: zh ch sh with z c s, ang eng ing with an en in."""
+    """Reduces a pinyin syllable so that sounds which many speakers confuse are equal: zh/z, ch/c, sh/s, ang/an, eng/en
+    and ing/in."""
     return re.sub(r"(?<=[aei])ng$", "n", re.sub(r"^([zcs])h", r"\1", syllable))

@@ -23,7 +23,7 @@ from rerankops.queries.forms import Form, Reader, Synonyms, information
 from rerankops.queries.misspellings import Spelling
 
 _MOST_MISSING = 3
-"""Maximum number of words that one of two near-duplicates may have in addition."""
+"""How many extra words a query may have and still be a near-duplicate of a shorter one."""
 _OPEN = frozenset(("what", "amount", "how"))
 """What a query without a question word may be asking for: 后备箱容积 equals 后备箱容积是多少, ESP开启 equals
 怎么开启ESP."""

@@ -1,4 +1,4 @@
-"""Nan and infinity are errors: sorted among scores, they would end up at some rank without anybody noticing.
+"""Raises an error for a score that is NaN or infinite; sorting would give it an arbitrary rank without notice.
 
 Numbers are checked where they arise: where logits leave the cross-encoder, where signals are made, where signals and
 label weights enter a blend, where a blend is fitted or loaded, and where a training step has its loss.

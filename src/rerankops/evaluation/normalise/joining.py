@@ -29,8 +29,8 @@ _SCOPE_ENDS = re.compile(r"[;。\n]|(?<=\D)\.(?= |$)")
 
 
 def _heads(text: str, tokens: list[Token]) -> list[Token]:
-    """Gives the unit in a heading to the bare numbers that follow, up to the end of the sentence or the next heading;
-    in a table, to the numbers in its column."""
+    """Applies the unit given in a heading to the numbers after it that have none, up to the end of the sentence or the
+    next heading. In a table, applies it to the numbers in the same column."""
     columns = _columns(text)
     heads = [(match.end(), unit) for match in _HEAD.finditer(text) if (unit := _unit(match))]
     found = []

@@ -19,8 +19,8 @@ _LONG = 12
 
 @dataclass(frozen=True)
 class Place:
-    """Tokens first..last (inclusive) of the answer. objection: why the match is only partial (one end of a range,
-    another bound); "" when it is full."""
+    """A match: the answer's tokens from `first` to `last`, both included. objection: the reason why the match is only
+    partial (it is one end of a range, or another bound); "" when it is complete."""
 
     first: int
     last: int

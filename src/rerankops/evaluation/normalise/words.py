@@ -31,7 +31,7 @@ _NOT_ISE = frozenset(
 
 
 def spelled(word: str) -> str:
-    """The spelling that stands for a word or a Chinese character in comparisons, in lower case."""
+    """The lower-case spelling under which a word or a Chinese character is compared."""
     if not word.isascii():
         return _CHARACTERS.get(word) or word.lower()
     word = word.lower()
