@@ -11,18 +11,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from promotion_trials import DECIDED, PROMOTED, Trials
-from promotion_world import NEXT, settings
+from promotion_world import NEXT
 
-from rerankops import config
 from rerankops.errors import RerankopsError
 from rerankops.pipeline import incumbent, models, promotion
 from rerankops.pipeline.answers import StoredAnswers
 from rerankops.pipeline.context import Context
-from rerankops.workspace import Workspace
 
 JSON_DOCUMENTS = ("decision.json", "ladder.json")
+SECONDS_EACH = 40.0
+"""That a flip may take, with the promotions that are tried after it, before the trial is given up."""
 
 
 @dataclass
@@ -43,16 +44,35 @@ class Found:
             self.noticed[kind] += 1
 
 
-def opened(trials: Trials) -> Context:
-    tree = settings(trials.state, trials.llm)
-    return Context(config.load(environ={}, overrides=tree), Workspace(trials.state / "workspace"))
-
-
-def in_a_workspace(trials: Trials, count: int, draw: random.Random) -> Found:
+def in_a_workspace(trials: Trials, count: int, seed: int) -> Found:
     """Flips in artefacts, references and kept answers, of a workspace with a decision that waits to be carried out."""
     trials.restore(DECIDED)
-    here, found = opened(trials), Found()
-    root, decision = Path(here.workspace.root.path), trials.decisions[NEXT]
+    return _flipped_in(trials, count=count, seed=seed, decision=trials.decisions[NEXT])
+
+
+def in_a_version(trials: Trials, count: int, seed: int) -> Found:
+    """Flips in the files of the version that served before the champion, which is then made champion again."""
+    trials.restore(PROMOTED)
+    return _flipped_in(trials, count=count, seed=seed)
+
+
+def flips(here: Context, count: int, seed: int, decision: str) -> dict[str, Any]:
+    """In a process of its own, since MLflow keeps connections to a database of which trials put another in its place:
+    `in_a_workspace` when there is a decision, `in_a_version` otherwise. Returns the fields of Found."""
+    draw = random.Random(seed)
+    found = _in_the_workspace(here, decision, count, draw) if decision else _in_the_version(here, count, draw)
+    return vars(found)
+
+
+def _flipped_in(trials: Trials, **asked: Any) -> Found:
+    with trials.nursery.child("flip", state=str(trials.state), llm=trials.llm, **asked) as child:
+        told = child.answer(asked["count"] * SECONDS_EACH)
+    return Found(**{**told, "noticed": Counter(told["noticed"])})
+
+
+def _in_the_workspace(here: Context, decision: str, count: int, draw: random.Random) -> Found:
+    found = Found()
+    root = Path(here.workspace.root.path)
     rests_on = set(here.workspace.lineage(decision))
     before = incumbent.registry(here).state()
     for path in _drawn([root / name for name in ("objects", "refs", "answers")], count, draw):
@@ -67,11 +87,8 @@ def in_a_workspace(trials: Trials, count: int, draw: random.Random) -> Found:
     return found
 
 
-def in_a_version(trials: Trials, count: int, draw: random.Random) -> Found:
-    """Flips in the files of the version that served before the champion, which is then made champion again."""
-    trials.restore(PROMOTED)
-    here, found = opened(trials), Found()
-    book = incumbent.registry(here)
+def _in_the_version(here: Context, count: int, draw: random.Random) -> Found:
+    found, book = Found(), incumbent.registry(here)
     version = book.previous()
     assert version
     model = book.fetch(version.version).parents[1]

@@ -193,6 +193,14 @@ def inspect(state: str, llm: str | None = None, registry: Mapping[str, str] | No
 
 
 @job
+def flip(state: str, count: int, seed: int, decision: str = "", llm: str | None = None) -> dict[str, Any]:
+    """Flips of single bits, told of as flipped_bytes.Found."""
+    import flipped_bytes
+
+    return flipped_bytes.flips(opened(state, llm), count, seed, decision)
+
+
+@job
 def load_gold(state: str, llm: str | None = None) -> str:
     from rerankops.pipeline import corpus
 
@@ -300,14 +308,14 @@ def _live(told: Mapping[str, Any]) -> None:
     pipe = os.open(told["pipe"], os.O_WRONLY)
     _announce = lambda name: os.write(pipe, f"{name} {time.monotonic()}\n".encode()) and None  # noqa: E731
     try:
-        value = {"value": JOBS[told["job"]](**told["arguments"])}
+        text = json.dumps({"value": JOBS[told["job"]](**told["arguments"])})
     except Exception as error:  # noqa: BLE001 - the test is told whatever it is
         traceback.print_exc()
-        value = {"error": type(error).__name__, "words": str(error)}
+        text = json.dumps({"error": type(error).__name__, "words": str(error)})
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     temporary = Path(told["result"]).with_suffix(".part")
-    temporary.write_text(json.dumps(value))
+    temporary.write_text(text)
     temporary.replace(told["result"])
 
 

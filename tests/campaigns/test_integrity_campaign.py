@@ -7,7 +7,6 @@ DAG's steps at the same moment on an S3 workspace, fifty times. `pytest -s` show
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,14 +27,14 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
 
 
 def test_a_byte_flipped_anywhere_in_a_workspace_is_noticed_and_never_promoted(trials: Trials) -> None:
-    found = flipped_bytes.in_a_workspace(trials, FLIPS, random.Random(13))
+    found = flipped_bytes.in_a_workspace(trials, FLIPS, seed=13)
     print(f"\nworkspace: noticed {dict(found.noticed)}; {found.tried} promotions tried")
     assert (found.passed_over, found.promoted) == ([], [])
     assert found.noticed.total() == FLIPS
 
 
 def test_a_byte_flipped_anywhere_in_a_version_is_noticed_and_never_promoted(trials: Trials) -> None:
-    found = flipped_bytes.in_a_version(trials, FLIPS, random.Random(14))
+    found = flipped_bytes.in_a_version(trials, FLIPS, seed=14)
     print(f"\nversion: noticed {dict(found.noticed)}; {found.tried} promotions tried")
     assert (found.passed_over, found.promoted) == ([], [])
     assert found.noticed.total() == FLIPS

@@ -169,8 +169,8 @@ def test_a_model_that_does_not_fit_beside_the_registry_promotes_nobody(trials: T
 
 def test_a_flipped_byte_is_noticed_and_never_promoted(trials: Trials) -> None:
     for found in (
-        flipped_bytes.in_a_workspace(trials, 12, random.Random(1)),
-        flipped_bytes.in_a_version(trials, 12, random.Random(2)),
+        flipped_bytes.in_a_workspace(trials, 12, seed=1),
+        flipped_bytes.in_a_version(trials, 12, seed=2),
     ):
         assert (found.passed_over, found.promoted) == ([], [])
         assert found.noticed.total() == 12
