@@ -4,7 +4,7 @@ There are two ways to read a line, with the same result. Well-formed lines, thos
 same keys in the same order, plain values), are read by polars, many at a time. Each other line is read on its own by
 Python's json, which says what is wrong with it. What is plain is chosen so that the two cannot differ:
 
-- keys are distinct (polars takes the first of two that are the same, Python the last);
+- keys are distinct (polars takes the first of two that are the same; a line with two is unreadable);
 - numbers are written as Python writes them: `12.0`, `1e3` and `12345678901234567890` are not plain;
 - strings hold no half of a surrogate pair, and lines are whole UTF-8.
 """
@@ -179,7 +179,7 @@ def _lenient_rows(
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_each_name_once)
         except (ValueError, RecursionError) as error:
             why = "nested too deep" if isinstance(error, RecursionError) else shortly(str(error))
             unreadable.append(Unreadable(number, f"no JSON ({why}): {_excerpt(line)}"))
@@ -195,6 +195,16 @@ def _lenient_rows(
             column.append(_text(row.get(name)))
     schema = {"line": pl.Int64} | dict.fromkeys(_NAMES, pl.String)
     return pl.DataFrame({"line": numbers, **values}, schema=schema)
+
+
+def _each_name_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values by the same name nobody can say which is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} stands in it twice")
+    return found
 
 
 def _text(value: Any) -> str | None:

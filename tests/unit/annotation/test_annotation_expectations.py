@@ -155,6 +155,8 @@ def test_unreadable_lines_are_named_and_an_end_that_is_one_quarantines(check, go
     assert "line 2: no JSON" in reason
     assert "and 2 more: 3, 4" in reason
     assert inside.set_aside["line"].to_pylist() == [2, 3, 4]
+    twice = check(read(first + b'\n{"batch_id": "b", "grade": 0, "grade": 3}\n' + rest, source="batch-1.jsonl"))
+    assert "line 2: no JSON (the name 'grade' stands in it twice)" in twice.reasons[0]
     at_end = check(read(first + b"\n" + rest + b'\n{"batch_id": "batch-1", \n', source="batch-1.jsonl"))
     assert at_end.outcome == "quarantine"
     assert "line 199, the last: no JSON" in at_end.reasons[0]
