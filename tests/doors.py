@@ -10,7 +10,7 @@ from file_variants import Rows
 
 from rerankops import annotation, config
 from rerankops.annotation.gold import forms
-from rerankops.annotation.gold.forms import ANNOTATOR, Asked, Header
+from rerankops.annotation.gold.forms import ANNOTATOR, Asked
 from rerankops.annotation.imports import read_labels
 from rerankops.config import ReadingSettings
 from rerankops.errors import InputError, SettingsError
@@ -90,16 +90,18 @@ def _delivery(path: Path, how: ReadingSettings) -> Taken:
 
 
 def _gold_form(path: Path, how: ReadingSettings) -> Taken:
-    header = forms.header_of(path.read_bytes(), path.name, how)
-    assert header == Header("autumn", "anna", ANNOTATOR)
-    found = forms.parse(path.read_bytes(), path.name, header, ASKED, how)
-    return Taken([(row["question_id"], row["accepted_answers"]) for row in found.to_pylist()])
+    header, aside = forms.header_of(path.read_bytes(), path.name, how), Aside()
+    found = forms.parse(path.read_bytes(), path.name, header, ASKED, how, aside)
+    rows = [(row["question_id"], row["accepted_answers"]) for row in found.to_pylist()]
+    return Taken(rows, aside.count, bool(aside.files_unusable))
 
 
 def _judge_sample(path: Path, how: ReadingSettings) -> Taken:
-    found = agreement.parse(path.read_bytes(), path.name, how)
+    aside = Aside()
+    found = agreement.parse(path.read_bytes(), path.name, how, aside)
     columns = ("question", "accepted_answers", "answer", "correct")
-    return Taken([tuple(row[name] for name in columns) for row in found.to_pylist()])
+    rows = [tuple(row[name] for name in columns) for row in found.to_pylist()]
+    return Taken(rows, aside.count, bool(aside.files_unusable))
 
 
 def _events() -> list[dict[str, Any]]:

@@ -24,7 +24,13 @@ from openpyxl import Workbook
 
 Rows = Sequence[Mapping[str, Any]]
 READ, SOME, REFUSED = "read", "some", "refused"
-LIMITS = {"max_line_characters": 5000, "max_megabytes": 4, "max_document_megabytes": 2, "max_json_depth": 20}
+LIMITS = {
+    "max_line_characters": 5000,
+    "max_megabytes": 4,
+    "max_document_megabytes": 2,
+    "max_json_depth": 20,
+    "skip_bad": True,
+}
 """Settings under which the over-long, the over-deep and the over-large among the variants are that."""
 
 

@@ -10,7 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from rerankops.cli.output import Config, console, steps
+from rerankops.cli import set_aside
+from rerankops.cli.output import Config, SkipBad, console, steps
 from rerankops.files import as_json_lines, write_whole
 
 app = typer.Typer()
@@ -69,12 +70,16 @@ def forms(
 
 
 @gold.command()
-def collect(files: list[Path], config: Config = None) -> None:
+def collect(
+    files: list[Path],
+    config: Config = None,
+    skip_bad: SkipBad = False,
+) -> None:
     """Take filled forms in; may be repeated, a later form adds to what its author answered."""
     from rerankops.pipeline import context, gold_forms
     from rerankops.pipeline import gold as work
 
-    here = context.load(config)
+    here = context.load(config, overrides={"reading": {"skip_bad": skip_bad}} if skip_bad else {})
     drafts = []
     for path in files:
         for found in gold_forms.collect_forms([path], context=here):
@@ -84,6 +89,7 @@ def collect(files: list[Path], config: Config = None) -> None:
                 f"changed, {found.total} in all",
                 soft_wrap=True,
             )
+            set_aside.tell(here, gold_forms.source_of(found))
     for name in dict.fromkeys(drafts):
         _print_status(work.gold_status(name, context=here))
 

@@ -9,7 +9,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from rerankops.cli.output import Config, console, print_missing, steps
+from rerankops.cli import set_aside
+from rerankops.cli.output import Config, SkipBad, console, print_missing, steps
 
 app = typer.Typer()
 judge = typer.Typer(no_args_is_help=True, help="The judge that tells right answers from wrong ones.")
@@ -28,16 +29,18 @@ def check(
         typer.Option(help="Answers that people judged, a table: question, accepted_answers, answer, correct."),
     ],
     config: Config = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Measure how far the judge agrees with people; evaluations look the newest measurement up."""
     from rerankops.pipeline import context
     from rerankops.pipeline import judge as work
 
-    here = context.load(config)
+    here = context.load(config, overrides={"reading": {"skip_bad": skip_bad}} if skip_bad else {})
     with steps() as tell:
         tell("judge the sample")
         done = work.check_judge(sample, context=here)
     _print(done.document)
+    set_aside.tell(here, work.SAMPLE)
     console.print(f"{done.spent}\nmeasurement: {here.workspace.place(done.address)}", soft_wrap=True)
 
 

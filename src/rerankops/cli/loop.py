@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rerankops.cli import models, set_aside
-from rerankops.cli.output import Config, TextConsole, console, show, show_stages, steps
+from rerankops.cli.output import Config, SkipBad, TextConsole, console, show, show_stages, steps
 
 app = typer.Typer()
 _WHOLE_LINES = 500
@@ -17,12 +17,12 @@ _WHOLE_LINES = 500
 @app.command()
 def refresh(
     config: Config = None,
-    skip_bad: Annotated[bool, typer.Option(help="Set rows that cannot be read aside instead of refusing.")] = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Read corpus and gold questions, embed, index, check recall, serve (refresh_corpus_index)."""
     from rerankops.pipeline import context, flows
 
-    here = context.load(config, overrides={"reading": {"skip_bad": True}} if skip_bad else {})
+    here = context.load(config, overrides={"reading": {"skip_bad": skip_bad}} if skip_bad else {})
     with steps() as tell:
         index = flows.refresh(here, tell)
     show_stages(here, index)

@@ -39,6 +39,7 @@ Config = Annotated[
         "--config", help="Overlay over base.yaml: a file, or the name of one in configs/.", envvar="RERANKOPS_CONFIG"
     ),
 ]
+SkipBad = Annotated[bool, typer.Option(help="Set rows that cannot be used aside instead of refusing.")]
 
 
 @contextmanager

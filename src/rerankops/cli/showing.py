@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rerankops.cli.output import Config, console, print_decision, print_ladder, print_stages, show, steps
+from rerankops.cli.output import Config, SkipBad, console, print_decision, print_ladder, print_stages, show, steps
 from rerankops.config.settings import Backend, Metric
 from rerankops.files import write_whole
 
@@ -30,7 +30,7 @@ def trial(
     grades: Annotated[
         str, typer.Option(help="Scores of qrels to grades: auto, binary, graded, share, largest, or 0.2,0.5,0.9.")
     ] = "auto",
-    skip_bad: Annotated[bool, typer.Option(help="Set rows that cannot be read aside instead of refusing.")] = False,
+    skip_bad: SkipBad = False,
     metric: Annotated[
         Metric | None,
         typer.Option(help="What the gate asks for alone, where the set lacks answers; without it promotion.metrics."),

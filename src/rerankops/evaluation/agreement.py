@@ -7,9 +7,10 @@ which the judge gave no verdict is counted apart: it agrees with nobody, and no 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from rerankops.config import ReadingSettings
 from rerankops.errors import InputError
 from rerankops.evaluation.judge import Given, Verdict
 from rerankops.intervals import wilson
-from rerankops.reading import Unfit
+from rerankops.reading import Aside, Unfit
 from rerankops.records import STRINGS, Record, field
 from rerankops.spreadsheets import sent
 
@@ -75,22 +76,23 @@ class JudgeAgreement:
 # -- the sample -------------------------------------------------------------------------------------------------------
 
 
-def parse(content: bytes, place: str, settings: ReadingSettings) -> pa.Table:
+def parse(content: bytes, place: str, settings: ReadingSettings, aside: Aside | None = None) -> pa.Table:
     """JudgeSample of a file: any table (rerankops.reading), several accepted answers with | or a line end between them.
 
-    place: the file, for the messages. Raises InputError naming file, row, column and value.
+    place: the file, for the messages. A row that cannot be used goes to `aside`; without that, and where no row is
+    left, raises InputError naming file, row, column and value.
     """
-    rows = [
-        {
-            "row": number,
-            "question": _text(where, row, "question", empty=False, flat=flat),
-            "accepted_answers": _accepted(where, row["accepted_answers"], flat=flat),
-            "answer": _text(where, row, "answer", empty=True, flat=flat),
-            "correct": _flag(where, row["correct"]),
-        }
-        for number, where, flat, row in _rows(content, place, settings)
-    ]
-    if not rows:
+    rows = []
+    with reading.opened(content, settings, name=place, known=COLUMNS, trimmed=True) as table:
+        table.require(dict.fromkeys(COLUMNS, ""))
+        for number, (at, values) in enumerate(reading.strictly(table.rows, aside), start=1):
+            try:
+                rows.append({"row": number, **_judged(values, flat=table.flat)})
+            except Unfit as error:
+                if aside is None:
+                    raise InputError(f"{at}: {error}") from error
+                aside.put(reading.unusable(at, error, json.dumps(values, ensure_ascii=False, default=str)))
+    if not rows and not (aside and aside.count):
         raise InputError(f"{place}: no rows; give one a judged answer, with {', '.join(COLUMNS)}")
     return JudgeSample.table(rows)
 
@@ -103,52 +105,54 @@ def given(sample: pa.Table) -> list[Given]:
     ]
 
 
-def _rows(content: bytes, place: str, settings: ReadingSettings) -> Iterator[tuple[int, str, bool, Mapping[str, Any]]]:
-    """(number from 1, where it stands, whether cells are those of a spreadsheet, row)."""
-    with reading.opened(content, settings, name=place, known=COLUMNS, trimmed=True) as table:
-        table.require(dict.fromkeys(COLUMNS, ""))
-        for number, (at, values) in enumerate(reading.strictly(table.rows, None), start=1):
-            row = {name: sent(value) if table.flat else value for name, value in values.items()}
-            if table.flat:
-                row["answer"] = row["answer"] if row["answer"] is not None else ""
-            missing = [name for name in COLUMNS if row.get(name) is None]
-            if missing:
-                raise InputError(f"{at}: column {missing[0]} is empty; each row needs {', '.join(COLUMNS)}")
-            yield number, str(at), table.flat, row
+def _judged(values: Mapping[str, Any], *, flat: bool) -> dict[str, Any]:
+    """flat: whether cells are those of a spreadsheet."""
+    row = {name: sent(value) if flat else value for name, value in values.items()}
+    if flat and row["answer"] is None:
+        row["answer"] = ""
+    missing = [name for name in COLUMNS if row.get(name) is None]
+    if missing:
+        raise Unfit(f"column {missing[0]} is empty; each row needs {', '.join(COLUMNS)}")
+    return {
+        "question": _text(row, "question", empty=False, flat=flat),
+        "accepted_answers": _accepted(row["accepted_answers"], flat=flat),
+        "answer": _text(row, "answer", empty=True, flat=flat),
+        "correct": _flag(row["correct"]),
+    }
 
 
-def _text(where: str, row: Mapping[str, Any], name: str, *, empty: bool, flat: bool) -> str:
+def _text(row: Mapping[str, Any], name: str, *, empty: bool, flat: bool) -> str:
     try:
         found = reading.text(row[name], numbers=flat)
     except Unfit as error:
-        raise InputError(f"{where}: column {name} {error}") from error
+        raise Unfit(error.kind, f"column {name} {error}") from error
     if found is None and not empty:
-        raise InputError(f"{where}: column {name} is {row[name]!r}, expected a text")
+        raise Unfit(f"column {name} is {row[name]!r}, expected a text")
     return found if found is not None else str(row[name])
 
 
-def _accepted(where: str, value: Any, *, flat: bool) -> list[str]:
+def _accepted(value: Any, *, flat: bool) -> list[str]:
     if flat or isinstance(value, str):
         try:
             value = re.split(r"[|｜\r\n]", reading.text(value, numbers=flat) or "")
         except Unfit as error:
-            raise InputError(f"{where}: column accepted_answers {error}") from error
+            raise Unfit(error.kind, f"column accepted_answers {error}") from error
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise InputError(f"{where}: column accepted_answers is {value!r}, expected a list of texts")
+        raise Unfit(f"column accepted_answers is {value!r}, expected a list of texts")
     kept = [text.strip() for text in value if text.strip()]
     if not kept:
-        raise InputError(f"{where}: column accepted_answers is empty; a verdict needs at least one")
+        raise Unfit("column accepted_answers is empty; a verdict needs at least one")
     return kept
 
 
-def _flag(where: str, value: Any) -> bool:
+def _flag(value: Any) -> bool:
     word = _WORDS.get(reading.same_signs(str(value)).strip().casefold())
     try:
         found = word if word is not None else reading.flag(value)
     except Unfit as error:
-        raise InputError(f"{where}: column correct {error}") from error
+        raise Unfit(error.kind, f"column correct {error}") from error
     if found is None:
-        raise InputError(f"{where}: column correct is {value!r}, expected true or false (yes, no, 是, 否)")
+        raise Unfit(f"column correct is {value!r}, expected true or false (yes, no, 是, 否)")
     return found
 
 

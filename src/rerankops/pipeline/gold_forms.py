@@ -24,6 +24,7 @@ from rerankops.pipeline.corpus import CORPUS, INDEX
 from rerankops.pipeline.gold import ANSWERS, ASSIGNMENTS, collected, draft_address, gold_status
 from rerankops.pipeline.gold_sets import checked_name
 from rerankops.pipeline.queries import search
+from rerankops.pipeline.set_aside import reading_of
 from rerankops.privacy import Redactor
 from rerankops.records import Candidate, GoldAnswer, GoldDraft, Passage
 from rerankops.workspace import Address
@@ -197,7 +198,8 @@ def _collect(context: Context, path: Path) -> Returned:
     settings = context.settings.reading
     header = forms.header_of(content, str(path), settings)
     checked_name(header.annotator, of="annotator")
-    answers = forms.parse(content, str(path), header, _asked(context, header), settings)
+    with reading_of(context, source_of(header)) as aside:
+        answers = forms.parse(content, str(path), header, _asked(context, header), settings, aside)
     answers = _with_clean_comments(context, answers)
     _refuse_unknown(context, header, answers, path)
     about = {"draft": header.draft, "annotator": header.annotator, "role": header.role}
@@ -228,6 +230,11 @@ def _collect(context: Context, path: Path) -> Returned:
     )
     workspace.point(ref, address)
     return Returned(*told, merged.height)
+
+
+def source_of(whose: Header | Returned) -> str:
+    """Under which rows of a person's form are set aside."""
+    return f"gold-{whose.draft}-{whose.role}-{whose.annotator}"
 
 
 def _with_clean_comments(context: Context, answers: pa.Table) -> pa.Table:

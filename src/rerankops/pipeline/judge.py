@@ -11,10 +11,15 @@ from rerankops.errors import InputError
 from rerankops.evaluation import judge as judging
 from rerankops.pipeline.context import Context, log, step
 from rerankops.pipeline.reading import reading, unfinished
+from rerankops.pipeline.set_aside import reading_of
 from rerankops.workspace import Address, digest
 
 CHECKS = "judge-checks"
 """References: `judge-checks/IDENTITY`, the newest measurement of the judge with that model, prompt and parameters."""
+
+
+SAMPLE = "judge-sample"
+"""The source of rows that are set aside."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,17 @@ def check_judge(context: Context, sample: str | Path) -> Checked:
     """Lets the judge of the settings judge the sample, a table (question, accepted_answers, answer, correct), and
     publishes how far it agrees with the people behind `correct`.
 
-    Raises InputError naming file and row, ServerUnavailable or SettingsError when not every answer could be judged
-    because the server was away or the budget spent: what was measured before stands.
+    With reading.skip_bad, rows that cannot be used are set aside. Raises InputError naming file and row,
+    ServerUnavailable or SettingsError when not every answer could be judged because the server was away or the budget
+    spent: what was measured before stands.
     """
     from rerankops.evaluation import agreement
 
     workspace, settings = context.workspace, context.settings
-    rows = agreement.parse(_content(sample), str(sample), settings.reading)
+    with reading_of(context, SAMPLE) as aside:
+        rows = agreement.parse(_content(sample), str(sample), settings.reading, aside)
+    if not rows.num_rows:
+        raise InputError(f"{sample}: none of its rows can be used; rerankops set-aside {SAMPLE} says why")
     address = workspace.publish(agreement.JudgeSample, rows, step="read_judge_sample")
     with reading(context.with_settings(_only_judging(settings.model_dump(mode="json")))) as asked:
         verdicts = asked.judge.verdicts(agreement.given(rows))

@@ -207,10 +207,10 @@ def test_the_row_of_a_spreadsheet_is_named_beside_the_line_of_the_file() -> None
         lambda rows: (rows[0].update(accepted_answers="a\nb"), rows[1].update(accepted_answers="a", grades="1=9")),  # type: ignore[func-returns-value]
     )
     with pytest.raises(
-        InputError, match=r"^form:\d+ \(spreadsheet row 3\), question q2: column grades names passage '1'"
+        InputError, match=r"^form:\d+ \(spreadsheet row 3\): question q2: column grades names passage '1'"
     ):
         read(content)
-    with pytest.raises(InputError, match=r"^form row 3, question q2: column grades names passage '1'"):
+    with pytest.raises(InputError, match=r"^form row 3: question q2: column grades names passage '1'"):
         read(filled("xlsx", lambda rows: rows[1].update(accepted_answers="a", grades="1=9")))
 
 

@@ -18,11 +18,12 @@ from rerankops.pipeline import corpus, gold_sets
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.corpus import CORPUS, GOLD, INDEX
 from rerankops.pipeline.gold import draft_gold, gold_status
-from rerankops.pipeline.gold_forms import collect_forms, write_forms, write_resolution
+from rerankops.pipeline.gold_forms import collect_forms, source_of, write_forms, write_resolution
 from rerankops.pipeline.gold_freezing import export_gold, freeze_gold, reach
 from rerankops.pipeline.index import build_index
 from rerankops.pipeline.judgments import JUDGMENTS, take_in
 from rerankops.pipeline.queries import PULLS, gold_texts, mark_asked, pull_events
+from rerankops.pipeline.set_aside import stands_aside
 from rerankops.records import GoldDraft, GoldEntry, GoldQuestion, Judgment, Query
 from rerankops.workspace import Workspace
 
@@ -194,6 +195,22 @@ def test_a_later_form_adds_to_what_its_author_answered_and_nothing_is_lost(place
     assert (done.answered, done.changed, done.total) == (2, 2, 3)
     assert content in [Path(name).read_bytes() for name in place.objects()]
     assert set(before) <= set(place.objects())
+
+
+def test_a_row_that_cannot_be_used_is_set_aside_when_asked_for(place: Place) -> None:
+    place.draft()
+    path, _ = write_forms("d1", ["anna", "ben"], place.folder / "forms", context=place.context)
+    sent = place.give(path, {QUESTIONS[0]: "450 L", QUESTIONS[1]: {"unanswerable": True, "accepted_answers": ["no"]}})
+    with pytest.raises(InputError, match="unanswerable, but with accepted answers"):
+        collect_forms([sent], context=place.context)
+    lenient = place.with_settings(reading={"skip_bad": True})
+    (found,) = collect_forms([sent], context=lenient)
+    assert found.answered == 1
+    (row,) = stands_aside(source_of(found), context=place.context).to_pylist()
+    assert "unanswerable, but with accepted answers" in row["reason"]
+    sent = place.give(path, {QUESTIONS[0]: "450 L", QUESTIONS[1]: {"unanswerable": True}})
+    (found,) = collect_forms([sent], context=lenient)
+    assert (found.answered, stands_aside(source_of(found), context=place.context).num_rows) == (2, 0)
 
 
 def test_forms_show_the_candidates_that_retrieval_finds_and_grades_are_of_the_corpus(

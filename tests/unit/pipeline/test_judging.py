@@ -22,6 +22,7 @@ from rerankops.evaluation.readers import Asked
 from rerankops.pipeline import judge as steps
 from rerankops.pipeline.context import Context
 from rerankops.pipeline.reading import identity, reading, unanswerable_questions
+from rerankops.pipeline.set_aside import stands_aside
 from rerankops.records import GoldEntry, GoldQuestion
 from rerankops.workspace import Workspace
 
@@ -186,6 +187,18 @@ def test_a_measurement_that_was_not_finished_leaves_the_last_one_in_place(world:
     world.server.script = lambda request: completion("hm")
     done = steps.check_judge(world.sample(40), context=world.context())
     assert done.document["problems"] == {"unreadable": 15}, "garbled is what this judge is"
+
+
+def test_a_row_of_a_sample_that_cannot_be_used_is_set_aside_when_asked_for(world: World) -> None:
+    sample = world.sample()
+    with sample.open("a", encoding="utf-8") as file:
+        file.write('{"question": "how much?", "accepted_answers": ["1 L"], "answer": "1 L", "correct": "maybe"}\n')
+    with pytest.raises(InputError, match="column correct"):
+        steps.check_judge(sample, context=world.context())
+    done = steps.check_judge(sample, context=world.context(reading={"skip_bad": True}))
+    assert done.document["n"] == 40
+    (row,) = stands_aside(steps.SAMPLE, context=world.context()).to_pylist()
+    assert "maybe" in row["reason"]
 
 
 def test_containment_can_be_measured_too_and_asks_nobody(world: World) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from rerankops import reading
 from rerankops.config import ReadingSettings
 from rerankops.errors import InputError
-from rerankops.reading import Place, Unfit
+from rerankops.reading import Aside, Place, Unfit
 from rerankops.records import GRADES, RELEVANT_GRADE, GoldAnswer
 from rerankops.spreadsheets import as_csv, as_workbook, sent
 
@@ -92,8 +92,14 @@ def render(header: Header, questions: list[Asked], form: Form) -> bytes:
 def header_of(content: bytes, place: str, settings: ReadingSettings) -> Header:
     """Whose form a returned file is. Raises InputError when it is no form, or of several people."""
     headers: dict[Header, Place] = {}
-    for at, row in _rows(content, place, settings):
-        headers.setdefault(Header(*(_name(at, row, name) for name in ("draft", "annotator", "role"))), at)
+    for at, row in _rows(content, place, settings, Aside() if settings.skip_bad else None):
+        try:
+            header = Header(*(_name(row, name) for name in ("draft", "annotator", "role")))
+        except Unfit as error:
+            if settings.skip_bad:
+                continue  # `parse` sets it aside
+            raise InputError(f"{at}: {error}") from error
+        headers.setdefault(header, at)
     if not headers:
         raise InputError(f"{place}: an empty form; send the file back that `rerankops gold forms` wrote")
     if len(headers) > 1:
@@ -109,37 +115,58 @@ def header_of(content: bytes, place: str, settings: ReadingSettings) -> Header:
 
 
 def parse(
-    content: bytes, place: str, header: Header, questions: Mapping[str, Asked], settings: ReadingSettings
+    content: bytes,
+    place: str,
+    header: Header,
+    questions: Mapping[str, Asked],
+    settings: ReadingSettings,
+    aside: Aside | None = None,
 ) -> pa.Table:
     """records.GoldAnswer of the rows that are answered.
 
     questions: by id, with the candidates in the order of this person's form (a spreadsheet names them by number).
-    Raises InputError naming file, row, question, column and value when a row contradicts itself, names an unknown
-    question, passage or grade, when the question's text was changed, or a question is answered twice.
+    A row is unusable when it contradicts itself, names an unknown question, passage or grade, when the question's text
+    was changed, or a question is answered twice: it goes to `aside`; without that, raises InputError naming file, row,
+    question, column and value.
     """
     found: dict[str, dict[str, Any]] = {}
-    for at, row in _rows(content, place, settings):
-        name = _name(at, row, "question_id")
-        asked = questions.get(name)
-        if asked is None:
-            raise InputError(f"{at}: question {name!r} is not in draft {header.draft!r}")
-        where = f"{at}, question {name}"
-        if _same(str(row.get("question"))) != _same(asked.text):
-            raise InputError(f"{where}: the text of the question was changed; it is {asked.text!r}")
-        answer = _answer(where, row, asked)
-        if answer is None:
+    for at, row in _rows(content, place, settings, aside):
+        try:
+            answer = _answer_to(row, header, questions, found)
+        except Unfit as error:
+            if aside is None:
+                raise InputError(f"{at}: {error}") from error
+            aside.put(reading.unusable(at, error, json.dumps(row, ensure_ascii=False, default=str)))
             continue
-        if name in found:
-            raise InputError(f"{where}: the question is answered twice")
-        found[name] = answer | {"annotator_id": header.annotator, "role": header.role}
+        if answer is not None:
+            found[answer["question_id"]] = answer | {"annotator_id": header.annotator, "role": header.role}
     return GoldAnswer.table(found[name] for name in sorted(found))
 
 
-def _name(at: Place, row: Mapping[str, Any], column: str) -> str:
+def _answer_to(
+    row: Mapping[str, Any], header: Header, questions: Mapping[str, Asked], found: Mapping[str, object]
+) -> dict[str, Any] | None:
+    """None where nothing is answered. Raises Unfit."""
+    name = _name(row, "question_id")
+    asked = questions.get(name)
+    if asked is None:
+        raise Unfit(f"question {name!r} is not in draft {header.draft!r}")
+    try:
+        if _same(str(row.get("question"))) != _same(asked.text):
+            raise Unfit(f"the text of the question was changed; it is {asked.text!r}")
+        answer = _answer(row, asked)
+        if answer is not None and name in found:
+            raise Unfit("the question is answered twice")
+    except Unfit as error:
+        raise Unfit(error.kind, f"question {name}: {error}") from error
+    return answer
+
+
+def _name(row: Mapping[str, Any], column: str) -> str:
     try:
         return reading.identifier(row.get(column)) or ""
     except Unfit as error:
-        raise InputError(f"{at}: column {column} {error}") from error
+        raise Unfit(error.kind, f"column {column} {error}") from error
 
 
 def _same(text: str) -> str:
@@ -147,14 +174,14 @@ def _same(text: str) -> str:
     return " ".join(re.sub(r"[\x00-\x1f]", " ", unicodedata.normalize("NFC", text)).split())
 
 
-def _answer(where: str, row: Mapping[str, Any], asked: Asked) -> dict[str, Any] | None:
-    answers = list(dict.fromkeys(text.strip() for text in _texts(where, row.get("accepted_answers")) if text.strip()))
-    grades = dict(_grades(where, row, asked))
-    unanswerable, discard = (_flag(where, name, row.get(name)) for name in ("unanswerable", "discard"))
+def _answer(row: Mapping[str, Any], asked: Asked) -> dict[str, Any] | None:
+    answers = list(dict.fromkeys(text.strip() for text in _texts(row.get("accepted_answers")) if text.strip()))
+    grades = dict(_grades(row, asked))
+    unanswerable, discard = (_flag(name, row.get(name)) for name in ("unanswerable", "discard"))
     comment = str(row.get("comment") or "").strip()
     if not (answers or grades or unanswerable or discard):
         if comment:
-            raise InputError(f"{where}: a comment but no answer; give one, or mark it unanswerable or discard")
+            raise Unfit("a comment but no answer; give one, or mark it unanswerable or discard")
         return None
     relevant = [name for name, grade in grades.items() if grade >= RELEVANT_GRADE]
     contradictions = {
@@ -166,7 +193,7 @@ def _answer(where: str, row: Mapping[str, Any], asked: Asked) -> dict[str, Any] 
     }
     for words, holds in contradictions.items():
         if holds:
-            raise InputError(f"{where}: it has {words}")
+            raise Unfit(f"it has {words}")
     return {
         "question_id": asked.question_id,
         "accepted_answers": [] if discard else answers,
@@ -178,18 +205,16 @@ def _answer(where: str, row: Mapping[str, Any], asked: Asked) -> dict[str, Any] 
     }
 
 
-def _grades(where: str, row: Mapping[str, Any], asked: Asked) -> Iterator[tuple[str, int]]:
+def _grades(row: Mapping[str, Any], asked: Asked) -> Iterator[tuple[str, int]]:
     """Passage id and grade of everything graded, candidates first."""
     seen: set[str] = set()
 
     def one(passage_id: str, grade: Any) -> tuple[str, int]:
         value = int(grade) if isinstance(grade, str) and grade.strip().isdecimal() else grade
         if isinstance(value, bool) or value not in GRADES:
-            raise InputError(
-                f"{where}: column grades holds grade {grade!r} of passage {passage_id}; it is one of {list(GRADES)}"
-            )
+            raise Unfit(f"column grades holds grade {grade!r} of passage {passage_id}; it is one of {list(GRADES)}")
         if passage_id in seen:
-            raise InputError(f"{where}: passage {passage_id} is graded twice")
+            raise Unfit(f"passage {passage_id} is graded twice")
         seen.add(passage_id)
         return passage_id, int(value)
 
@@ -197,22 +222,20 @@ def _grades(where: str, row: Mapping[str, Any], asked: Asked) -> Iterator[tuple[
     if isinstance(row.get("candidates"), list):
         for candidate in row["candidates"]:
             if not isinstance(candidate, dict) or candidate.get("passage_id") not in shown:
-                raise InputError(f"{where}: a candidate that the question was not sent with")
+                raise Unfit("a candidate that the question was not sent with")
             if candidate.get("grade") not in (None, ""):
                 yield one(candidate["passage_id"], candidate["grade"])
     else:
-        for number, grade in _pairs(where, "grades", row.get("grades")):
+        for number, grade in _pairs("grades", row.get("grades")):
             if not number.isdecimal() or not 1 <= int(number) <= len(asked.candidates):
-                raise InputError(
-                    f"{where}: column grades names passage {number!r}, listed are 1 to {len(asked.candidates)}"
-                )
+                raise Unfit(f"column grades names passage {number!r}, listed are 1 to {len(asked.candidates)}")
             yield one(asked.candidates[int(number) - 1].passage_id, grade)
     others = row.get("other_passages") or []
     if isinstance(others, str):
-        yield from (one(*pair) for pair in _pairs(where, "other_passages", others))
+        yield from (one(*pair) for pair in _pairs("other_passages", others))
         return
     if not isinstance(others, list) or not all(isinstance(other, dict) and "passage_id" in other for other in others):
-        raise InputError(f'{where}: other_passages must be a list of {{"passage_id", "grade"}}')
+        raise Unfit('other_passages must be a list of {"passage_id", "grade"}')
     for other in others:
         yield one(str(other["passage_id"]), other.get("grade"))
 
@@ -221,38 +244,40 @@ _SIGNS = str.maketrans("；＝\n", ";=;")
 """Separators as a Chinese keyboard types them; the rest of a passage's id stays as it is."""
 
 
-def _pairs(where: str, column: str, cell: Any) -> Iterator[tuple[str, str]]:
+def _pairs(column: str, cell: Any) -> Iterator[tuple[str, str]]:
     """`a=3; b=2`, also one a line."""
     for part in str(cell or "").translate(_SIGNS).split(";"):
         if part.strip():
             name, sign, grade = part.rpartition("=")
             if not sign:
-                raise InputError(f"{where}: column {column} holds {part.strip()!r}, expected passage=grade such as 1=3")
+                raise Unfit(f"column {column} holds {part.strip()!r}, expected passage=grade such as 1=3")
             yield name.strip(), grade.strip()
 
 
-def _texts(where: str, value: Any) -> list[str]:
+def _texts(value: Any) -> list[str]:
     if isinstance(value, list):
         if not all(isinstance(text, str | int | float) and not isinstance(text, bool) for text in value):
-            raise InputError(f"{where}: accepted_answers must hold texts")
+            raise Unfit("accepted_answers must hold texts")
         return [str(text) for text in value]
     try:
         return re.split(r"[|｜\r\n]", reading.text(value, numbers=True) or "")
     except Unfit as error:
-        raise InputError(f"{where}: column accepted_answers {error}") from error
+        raise Unfit(error.kind, f"column accepted_answers {error}") from error
 
 
-def _flag(where: str, name: str, value: Any) -> bool:
+def _flag(name: str, value: Any) -> bool:
     try:
         return reading.flag(value) or False
     except Unfit as error:
-        raise InputError(f"{where}: column {name} {error}") from error
+        raise Unfit(error.kind, f"column {name} {error}") from error
 
 
-def _rows(content: bytes, place: str, settings: ReadingSettings) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _rows(
+    content: bytes, place: str, settings: ReadingSettings, aside: Aside | None
+) -> Iterator[tuple[Place, dict[str, Any]]]:
     with reading.opened(content, settings, name=place, known=_COLUMNS, trimmed=True) as table:
         table.require(dict.fromkeys((name for name in _COLUMNS if name != "given"), ""))
-        for at, values in reading.strictly(table.rows, None):
+        for at, values in reading.strictly(table.rows, aside):
             yield at, {name: sent(value) for name, value in values.items()} if table.flat else values
 
 
