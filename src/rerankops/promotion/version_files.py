@@ -57,14 +57,18 @@ def check(folder: Path, which: str, promised: str) -> None:
     check_list(folder, which)
 
 
-def check_list(folder: Path, which: str) -> None:
-    """Like `check`, where the list itself is all there is to go by."""
+def check_list(folder: Path, which: str, *, alone: bool = True) -> None:
+    """Like `check`, where the list itself is all there is to go by. alone: that nothing else is in the folder; else
+    what does not lie in a folder of the version's own is passed over."""
     try:
         files = unseal((folder / LIST).read_bytes())[0]["files"]
         promised = {str(name): str(value) for name, value in files.items()}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ArtefactDamaged(f"{which}: {folder / LIST} is not the list that was registered; {_ADVICE}") from error
     found = _hashes(folder)
+    if not alone:
+        ours = {name.partition("/")[0] for name in promised}
+        found = {name: value for name, value in found.items() if name.partition("/")[0] in ours}
     for name in sorted(promised.keys() | found.keys()):
         if promised.get(name) != found.get(name):
             how = "is gone" if name not in found else "was not registered" if name not in promised else "was changed"
@@ -75,9 +79,10 @@ def check_list(folder: Path, which: str) -> None:
 
 def check_loaded(folder: Path) -> None:
     """For a version that MLflow loads by itself: against its list, where `MLmodel` says that there is one. Versions of
-    before there were lists have none. Raises ArtefactDamaged."""
+    before there were lists have none. The folder is the caller's choice (`dst_path`), and may hold more. Raises
+    ArtefactDamaged."""
     if (folder / LIST).is_file() or _FORMAT.encode() in (folder / MODEL).read_bytes():
-        check_list(folder, "this version")
+        check_list(folder, "this version", alone=False)
 
 
 def _hashes(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, str]:

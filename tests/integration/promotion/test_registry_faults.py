@@ -29,16 +29,17 @@ class FailingProxy(Proxy):
 
     def __init__(self, target_url: str) -> None:
         super().__init__(target_url)
-        self.fault, self.fails_from, self.seen = "", 0, 0
+        self.fault, self.fails_from, self.seen, self.about = "", 0, 0, b""
 
-    def fail(self, fault: str, after: int = 0) -> None:
-        self.fault, self.fails_from, self.seen = fault, after, 0
+    def fail(self, fault: str, after: int = 0, *, about: bytes = b"") -> None:
+        """after: so many requests, of those whose body holds `about`."""
+        self.fault, self.fails_from, self.seen, self.about = fault, after, 0, about
 
     def heal(self) -> None:
         self.fault = ""
 
     def treat(self, handler: _Handler, body: bytes) -> None:
-        self.seen += 1
+        self.seen += self.about in body
         fault = self.fault if self.seen > self.fails_from else ""
         if fault == "500":
             return handler.answer(BROKEN)
@@ -165,7 +166,7 @@ def test_a_slow_server_is_given_up_and_what_it_did_after_all_is_found(
     registry: Registry, proxy: FailingProxy, ranker: Path, tmp_path: Path
 ) -> None:
     champions(registry, ranker, 2)
-    proxy.fail("slow", 5)  # version, model, ledger, the move
+    proxy.fail("slow", about=b"move.000002")
     hasty = behind(proxy.url, tmp_path, registry.model_name, request_timeout=1)
     with pytest.raises(ServerUnavailable, match=r"registry\.tracking_uri.*: Read timed out\."):
         hasty.promote("2", "1", "second", actor="test")
