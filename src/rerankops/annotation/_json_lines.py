@@ -21,7 +21,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rerankops.annotation.deliveries import FIELDS, OPTIONAL, RAW, SNAPSHOT, Lines, Unreadable, shortly
+from rerankops.annotation.deliveries import FIELDS, OPTIONAL, RAW, SNAPSHOT, Lines, Unreadable
+from rerankops.reading import shortly
 
 _NAMES = (*FIELDS, *OPTIONAL)
 _BOM = b"\xef\xbb\xbf"

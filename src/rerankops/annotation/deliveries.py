@@ -194,11 +194,6 @@ _ISO = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d+)?"
 _ZONE = r"(?:[zZ]|[+-]\d{2}:?\d{2})"
 
 
-def shortly(text: str, length: int = 80) -> str:
-    """Text from outside as a message may quote it."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 def _batch_id(rows: pa.Table, source: str) -> str:
     named = pl.Series(pl.from_arrow(rows["batch_id"])).drop_nulls().value_counts(name="count", sort=True)
     usable = [(-count, name) for name, count in named.iter_rows() if BATCH_ID.fullmatch(name)]

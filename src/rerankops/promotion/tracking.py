@@ -40,8 +40,10 @@ _REFUSALS = {
 }  # fmt: skip
 
 
-_CAUSE = re.compile(r"""\(Caused by \w+\(["'](?:\w+\([^)]*\): )?(.+)["']\)\)$""")
+_CAUSE = re.compile(r"""\(Caused by \w+\(["'](?:\w+\([^)]*\): )?(.+)["']\)+$""")
 """What an error of urllib3 ends with: `(Caused by ReadTimeoutError("HTTPConnectionPool(…): Read timed out. …"))`."""
+_NESTED = re.compile(r"""["'], \w+\(["']""")
+"""Between an error and the one inside it: `Connection aborted.', RemoteDisconnected('Remote end closed …`."""
 _MEETINGS = re.compile(r"IntegrityError|UniqueViolation|StaleDataError|expected to (update|delete) \d+ row")
 """What SQLAlchemy and its drivers say when two requests wrote the same row at the same moment."""
 _MEETINGS_IN_A_ROW = 6
@@ -181,7 +183,7 @@ class Tracking:
         code = getattr(error, "error_code", "INTERNAL_ERROR")
         told = " ".join(str(getattr(error, "message", error)).split()) or type(error).__name__
         if caused := _CAUSE.search(told):  # behind the method, the URL and its query, which nobody can do much about
-            told = caused[1]
+            told = _NESTED.sub(" ", caused[1])
         told = re.sub(r"://[^/@\s]+@", "://", told)[:300]  # MLflow repeats the URI with its password
         if code == "RESOURCE_DOES_NOT_EXIST":
             return Absent(f"{self.place}: {told}")

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rerankops.errors import InputError
+from rerankops.plain import one_line
 
 _EXCERPT = 2000
 _KEPT = 20_000
 _COMMONEST = 3
+_WORDS = 2000
+"""Characters of an error, which may quote a long value or many names."""
 
 
 class Place(NamedTuple):
@@ -60,10 +63,11 @@ class Unusable(NamedTuple):
 
 
 class Unfit(ValueError):
-    """A value or a row is not what is asked for. kind: the sort of reason; the message: all of it."""
+    """A value or a row is not what is asked for. kind: the sort of reason; the message: all of it, in one line that a
+    person still reads, whatever it quotes."""
 
     def __init__(self, kind: str, words: str | None = None) -> None:
-        super().__init__(words or kind)
+        super().__init__(shortly(words or kind, _WORDS))
         self.kind = kind
 
 
@@ -71,14 +75,15 @@ class Refused(InputError):
     """A whole file cannot be read as a table; the message says what it is and what to do."""
 
     def __init__(self, kind: str, words: str | None = None) -> None:
-        super().__init__(words or kind)  # one argument is enough, as it must be where an error crosses processes
+        super().__init__(
+            shortly(words or kind, _WORDS)
+        )  # one argument is enough, as it must be where an error crosses processes
         self.kind = kind
 
 
 def shortly(text: str, length: int = 80) -> str:
     """Text from outside as a message may quote it, on one line."""
-    line = text if len(text) <= length else text[: length - 1] + "…"
-    return line.encode(errors="backslashreplace").decode() if not line.isascii() else line
+    return one_line(text if len(text) <= length else text[: length - 1] + "…")
 
 
 def unusable(place: Place, error: Unfit | Refused, content: str = "") -> Unusable:

@@ -292,9 +292,8 @@ def _rows(path: Path, labels: _Reading, known: Sequence[str] = ()) -> Iterator[t
     try:
         with reading.opened(path, labels.how, known=known, objects=False) as table:
             if table.columns and known and not set(known) & set(table.columns):
-                raise InputError(
-                    f"{path} has none of the columns {', '.join(known)}; it has {list(table.columns)}; rename them"
-                )
+                names = reading.shortly(str(list(table.columns)), 1000)
+                raise InputError(f"{path} has none of the columns {', '.join(known)}; it has {names}; rename them")
             for item in table.rows:
                 if isinstance(item, Unusable):
                     if item.of_file:
