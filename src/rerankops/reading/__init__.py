@@ -1,7 +1,7 @@
-"""One reader of tables for every door: whatever people and programs send, told by its content and not by its name.
+"""One reader of tables for all doors: it recognises what people and programs send by content, not by name.
 
-JSON lines, a JSON array, Elasticsearch's bulk format, CSV with any separator, Parquet, Excel workbooks; UTF-8, UTF-16,
-GB18030; gzipped or not. How a door uses it:
+It reads JSON lines, a JSON array, Elasticsearch's bulk format, CSV with any separator, Parquet and Excel workbooks, in
+UTF-8, UTF-16 or GB18030, gzipped or not. How a door uses it:
 
     from rerankops import reading
 
@@ -10,12 +10,13 @@ GB18030; gzipped or not. How a door uses it:
         for place, values in reading.strictly(table.rows, aside):   # aside None: an unusable row is an InputError
             name = reading.identifier(values["event_id"])           # raises Unfit where it would have to guess
 
-- `opened` takes a path, a UPath or bytes (then `name` is what messages call them). Nothing is raised for a bad row: it
-  comes as an `Unusable` with its place, reason and content. A file that is no table raises `Refused`, an InputError.
-- `table.flat`: cells are what a spreadsheet shows; numbers may be texts, lists are text (`identifiers`). Else JSON.
-- `Aside` collects what is set aside, counts it, and fails above a share (`check`). `files_at` lists a folder.
-- values: `text`, `identifier`, `identifiers`, `number`, `whole`, `flag`, `moment`, `mapped`; all take a cell as read,
-  give None for an empty one, and raise `Unfit` (a ValueError), whose words go after "PLACE: column COLUMN ".
+- `opened` takes a path, a UPath or bytes (messages then call the bytes `name`). A bad row raises nothing: it comes as
+  an `Unusable` with its place, reason and content. A file that is not a table raises `Refused`, an InputError.
+- `table.flat`: cells hold what a spreadsheet shows; numbers may be text, and lists are text (`identifiers`). Otherwise
+  cells hold JSON values.
+- `Aside` collects and counts what is set aside, and fails above a share (`check`). `files_at` lists a folder.
+- Values: `text`, `identifier`, `identifiers`, `number`, `whole`, `flag`, `moment` and `mapped` take a cell as read,
+  return None for an empty cell, and raise `Unfit` (a ValueError). Its message follows "PLACE: column COLUMN ".
 """
 
 from rerankops.reading.encodings import decoded

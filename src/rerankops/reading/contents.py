@@ -1,4 +1,4 @@
-"""What a file holds, told from its first bytes and not from its name; packed files are unpacked within limits."""
+"""Recognises a file by its first bytes, not by its name, and unpacks compressed files within limits."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _OTHERS: tuple[tuple[bytes, str, str], ...] = (
     (b"{\\rtf", "a rich text document", "save the table as CSV UTF-8"),
     (b"\x89PNG", "a picture", "save the table as CSV or JSON lines"),
 )  # fmt: skip
-"""First bytes of what is no table of ours: what it is, what to do."""
+"""First bytes of files that are not tables: what each one is, and what to do."""
 _ENCRYPTED_PARQUET = b"PARE"
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that ends with Refused when it holds more than `limit` bytes or breaks off."""
+    """A stream that raises Refused when it holds more than `limit` bytes or breaks off."""
 
     def __init__(self, stream: Any, limit: int) -> None:
         self._stream, self._limit, self._read = stream, limit, 0
@@ -66,8 +66,8 @@ class _Bounded(io.RawIOBase):
 
 @contextmanager
 def unpacked(source: bytes | Path | UPath, *, megabytes: float) -> Iterator[io.BufferedReader[Any]]:
-    """The bytes of a file, gzip unpacked, at most `megabytes` MiB of them. What ends them early is raised as Refused
-    when it is reached."""
+    """The bytes of a file, with gzip unpacked: at most `megabytes` MiB. A file that is too large or ends early raises
+    Refused when reading reaches that point."""
     limit = int(megabytes * 2**20)
     try:
         raw = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
@@ -83,7 +83,8 @@ def unpacked(source: bytes | Path | UPath, *, megabytes: float) -> Iterator[io.B
 
 
 def kind_of(stream: io.BufferedReader[Any]) -> Kind:
-    """What the stream holds; nothing of it is consumed. Raises Refused when that is no table, naming what it is."""
+    """The kind of content in the stream; consumes nothing. Raises Refused, naming the content, when it is not a
+    table."""
     head = stream.peek(512)[:512]
     if head.startswith(_PARQUET):
         return "parquet"
@@ -101,7 +102,7 @@ def kind_of(stream: io.BufferedReader[Any]) -> Kind:
 
 
 def whole(stream: io.BufferedReader[Any], *, megabytes: float, what: str) -> bytes:
-    """All of a stream that has to be held in memory. Raises Refused when it is larger than that is good for."""
+    """The whole stream, read into memory. Raises Refused when it is larger than `megabytes` MiB."""
     limit = int(megabytes * 2**20)
     data = stream.read(limit + 1)
     if len(data) > limit:
@@ -114,7 +115,7 @@ def whole(stream: io.BufferedReader[Any], *, megabytes: float, what: str) -> byt
 
 
 def archive_of(data: bytes, *, megabytes: float) -> zipfile.ZipFile:
-    """A zip whose parts together are no larger than the limit. Raises Refused when it is damaged or larger."""
+    """A zip archive whose parts together fit the limit. Raises Refused when it is damaged or larger."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, struct.error) as error:

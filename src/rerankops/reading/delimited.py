@@ -1,4 +1,4 @@
-"""Tables in text, a row a line: commas, semicolons, tabs or whatever stands between the names of the heading."""
+"""Tables in text, one row a line, separated by commas, semicolons, tabs or any other sign that the heading uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDEST = 2000
 
 
 class Rows:
-    """The rows under a heading. columns: of the heading, known names spelled as the door spells them."""
+    """The rows under a heading. columns: the names in the heading; known names are spelled as the door spells them."""
 
     def __init__(
         self, lines: Iterator[Line], file: str, *, known: Collection[str], longest: int, trimmed: bool
@@ -46,7 +46,7 @@ class Rows:
                 yield Row(place, row)
 
     def _open(self) -> None:
-        """Reads the heading, and the separator that an earlier line or the heading itself tells."""
+        """Reads the heading and finds the separator: an earlier line or the heading itself states it."""
         said: str | None = None
         while (line := self._next()) is not None:
             number, text, shown = line
@@ -71,7 +71,7 @@ class Rows:
             return
 
     def _records(self) -> Iterator[tuple[Place, list[str] | Unfit, str]]:
-        """Cells of each record that holds anything, or why it cannot be read; and its text."""
+        """For each record that is not empty: its cells, or why it cannot be read; and its text."""
         while (line := self._next()) is not None:
             number, text, shown = line
             self._row += 1
@@ -86,8 +86,8 @@ class Rows:
                 yield place, found, content
 
     def _record(self, text: str) -> tuple[list[str] | Unfit, str]:
-        """The record that begins with a line. One whose quotation mark is never closed is unusable, and its line alone:
-        what comes after it is read again."""
+        """The record that begins with this line. If a quotation mark is never closed, only this line is unusable, and
+        the lines after it are read again."""
         taken: list[Line] = []
         while True:
             try:
@@ -116,12 +116,12 @@ class Rows:
         return self._lines.popleft() if self._lines else next(self._more, None)
 
     def _fitted(self, cells: Sequence[str], *, whole: bool) -> dict[str, Any]:
-        """The cells under their columns; an empty one is None."""
+        """The cells under their columns; an empty cell is None."""
         return fitted(cells, self.columns, trimmed=self._trimmed and whole)
 
 
 def fitted(cells: Sequence[Any], columns: Sequence[str], *, trimmed: bool) -> dict[str, Any]:
-    """Cells under their columns. Raises Unfit when there are more than columns, or, unless `trimmed`, fewer."""
+    """Cells under their columns. Raises Unfit when there are more cells than columns, or fewer unless `trimmed`."""
     width = len(columns)
     if len(cells) > width and any(cell not in (None, "") for cell in cells[width:]):
         words = f"{len(cells)} cells under {width} columns; is a separator inside a text that has no quotation marks?"
@@ -135,8 +135,8 @@ def fitted(cells: Sequence[Any], columns: Sequence[str], *, trimmed: bool) -> di
 
 
 def heading(cells: Sequence[Any], known: Collection[str]) -> tuple[str, ...]:
-    """Names of the columns. A name that is known but for case, width and spaces is taken for the known one, unless two
-    columns would be. Raises Refused when a known name, or without known ones any, is there twice."""
+    """Names of the columns. A name that differs from a known one only in case, width and spaces becomes the known one,
+    unless two columns would. Raises Refused when a known name, or any name if none are known, appears twice."""
     names = [str(cell if cell is not None else "").strip() for cell in cells]
     while names and not names[-1]:
         names.pop()
@@ -162,8 +162,8 @@ def heading(cells: Sequence[Any], known: Collection[str]) -> tuple[str, ...]:
 
 
 def separator_of(line: str, known: Collection[str]) -> str:
-    """What stands between the names of a heading: the sign between the most known names; without known ones in it, the
-    commonest of the usual signs."""
+    """The separator in a heading: the sign that separates the most known names. If the heading has no known names, the
+    most frequent of the usual signs."""
     signs = [
         *_USUAL,
         *sorted(sign for sign in set(line) - set(_USUAL) if not sign.isalnum() and sign not in _NO_SEPARATOR),

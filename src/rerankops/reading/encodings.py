@@ -1,7 +1,7 @@
-"""Lines of text whose encoding nobody states: UTF-8 with or without a byte order mark, UTF-16, GB18030.
+"""Lines of text whose encoding is not stated: UTF-8 with or without a byte order mark, UTF-16, GB18030.
 
-The first line that is not plain ASCII decides, together with the lines after it. A line that is not in the encoding
-that most lines have is unusable; the others are read.
+The first line that is not plain ASCII decides, together with the lines after it. A line that is not in the encoding of
+most lines is unusable; the others are read.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-"""UTF-32's before UTF-16's, which begins its little-endian one."""
+"""UTF-32 comes before UTF-16: its little-endian mark begins with that of UTF-16."""
 _BLOCK = 2**16
 _COMMON = 0.9
-"""Share of characters in GB 2312 from which text is Chinese: other encodings read as GB18030 give rare characters."""
+"""Share of characters in GB 2312 from which text counts as Chinese: other encodings read as GB18030 give rare
+characters."""
 _ALTERNATIVES = [GB, "big5", "shift_jis", "euc_kr", "cp1252", "cp1251"]
 
 Line = tuple[int, "str | Unfit", str]
-"""Number, the text (or why there is none), and what can be shown of it."""
+"""Line number, the text (or why there is none), and what messages may show of it."""
 
 
 class LineReader:
-    """Lines of a stream, numbered from 1, ends included, one in memory at a time.
+    """Lines of a stream, numbered from 1, with their line ends, one in memory at a time.
 
-    encoding: `auto`, or a codec's name. longest: characters (bytes before decoding) of a line; what is longer is
-    unusable. Raises Refused when the encoding is unknown or the stream ends early.
+    encoding: `auto`, or a codec's name. longest: the longest line, in characters (in bytes before decoding); a longer
+    line is unusable. Raises Refused when the encoding is unknown or the stream ends early.
     """
 
     def __init__(self, stream: io.BufferedReader[Any], encoding: str, longest: int) -> None:
         self._stream, self._longest = stream, longest
         self.encoding: str | None = None
-        """None: only ASCII was seen so far."""
+        """None: only ASCII so far."""
         if encoding != "auto":
             try:
                 self.encoding = codecs.lookup(encoding).name
@@ -56,7 +57,7 @@ class LineReader:
             self.encoding = mark[1]
         elif encoding == "auto":
             self.encoding = _without_mark(head)
-        self._old_ends = b"\r" in head and b"\n" not in head  # as the first Macintosh wrote them
+        self._old_ends = b"\r" in head and b"\n" not in head  # as on the first Macintosh
 
     def __iter__(self) -> Iterator[Line]:
         if self.encoding and self.encoding.startswith(("utf-16", "utf-32")):
@@ -74,7 +75,7 @@ class LineReader:
             yield (number, *self._decoded(data))
 
     def _pieces(self) -> Iterator[bytes | None]:
-        """Lines; None for one that is too long, which is passed over."""
+        """The lines; None for a line that is too long, which is skipped."""
         while data := self._stream.readline(self._longest + 1):
             if len(data) <= self._longest or data.endswith(b"\n"):
                 if self._old_ends and b"\r" in data:
@@ -99,7 +100,7 @@ class LineReader:
         return text, text
 
     def _wide(self) -> Iterator[Line]:
-        """UTF-16 and UTF-32, whose line ends are several bytes."""
+        """Lines of UTF-16 and UTF-32, whose line ends are several bytes long."""
         decoder = codecs.getincrementaldecoder(str(self.encoding))("surrogatepass")
         number, rest, over = 1, "", False
         while True:
@@ -129,7 +130,8 @@ class LineReader:
 
 
 def decoded(data: bytes, encoding: str) -> str:
-    """A document that is read at once. Raises Refused when it is no text of the encoding (`auto`: the one it has)."""
+    """The text of a document that is read at once. Raises Refused when it is not text in the encoding (`auto`: the
+    detected one)."""
     reader = LineReader(io.BufferedReader(io.BytesIO(data)), encoding, len(data) + 1)
     parts = []
     for number, text, _ in reader:
@@ -140,7 +142,7 @@ def decoded(data: bytes, encoding: str) -> str:
 
 
 def _without_mark(head: bytes) -> str | None:
-    """UTF-16 without a mark shows in the null bytes of its ASCII characters; None where there is no sign of it."""
+    """UTF-16 without a mark, recognised by the null bytes of its ASCII characters; None if there is no sign of it."""
     sample = head[: len(head) // 2 * 2]
     pairs = len(sample) // 2
     if pairs < 2 or b"\0" not in sample:
@@ -152,7 +154,7 @@ def _without_mark(head: bytes) -> str | None:
 
 
 def _encoding_of(block: bytes) -> str:
-    """UTF-8 or GB18030: what most of the lines are that are not plain ASCII. UTF-8 when they are neither."""
+    """UTF-8 or GB18030: the encoding of most of the lines that are not plain ASCII. UTF-8 when they are in neither."""
     lines = [line for line in block.split(b"\n")[: _lines(block)] if not line.isascii()] or [block]
     if 2 * sum(_reads(line, UTF_8) for line in lines) >= len(lines):
         return UTF_8
@@ -161,7 +163,7 @@ def _encoding_of(block: bytes) -> str:
 
 
 def is_chinese(data: bytes) -> bool:
-    """Whether bytes that GB18030 can read are Chinese, and not another encoding that it can read as well."""
+    """Whether bytes that GB18030 can decode are Chinese, and not text in another encoding."""
     foreign = [letter for letter in data.decode(GB) if ord(letter) >= 0x80]
     common = sum(_reads_as_gb2312(letter) for letter in foreign)
     if common >= _COMMON * len(foreign):

@@ -1,4 +1,4 @@
-"""The files of a source: every one is read, or listed with why not."""
+"""The files of a source: each one is read, or listed with the reason why not."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _DATA = (
 
 
 class Listing(NamedTuple):
-    """files: to be read, in the order of names. left_out: what else lies there, each with why it is not read."""
+    """files: the files to read, in the order of names. left_out: what else is there, each with the reason for skipping
+    it."""
 
     files: tuple[UPath, ...]
     left_out: tuple[Unusable, ...]
 
 
 def files_at(location: str, *, setting: str) -> Listing:
-    """The file, or the files of the folder. Raises SettingsError saying what is there instead."""
+    """The file, or the files of the folder. Raises SettingsError, saying what is there instead."""
     if not location:
         raise SettingsError(f"setting {setting} names nothing: give a folder or a file")
     place = UPath(location)
@@ -44,7 +45,7 @@ def files_at(location: str, *, setting: str) -> Listing:
 
 
 def listed(folder: UPath) -> Listing:
-    """The files of a folder that is there, maybe none. Raises OSError."""
+    """The files of an existing folder, maybe none. Raises OSError."""
     reasons = {file: _why_not(file) for file in sorted(folder.iterdir(), key=lambda file: file.name)}
     return Listing(
         tuple(file for file, reason in reasons.items() if reason is None),
@@ -55,13 +56,13 @@ def listed(folder: UPath) -> Listing:
 
 
 def shown(file: Path | UPath | str) -> str:
-    """A file's name as messages and tables may hold it: bytes that are no UTF-8 are spelled out."""
+    """A file's name as messages and tables may hold it: bytes that are not UTF-8 are spelled out."""
     return str(file).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def is_data(name: str) -> bool:
-    """Whether a name promises a table. It does not decide how a file is read, only whether not being able to is a
-    fault: a README beside a log is none."""
+    """Whether a name promises a table. This does not decide how a file is read, only whether failing to read it is a
+    fault: for a README beside a log it is not."""
     return name.lower().removesuffix(".gz").endswith(_DATA)
 
 

@@ -1,4 +1,4 @@
-"""JSON as people send it: one value a line, an array, objects one after the other; and what Elasticsearch writes."""
+"""JSON as people send it: one value a line, an array, objects one after the other; and Elasticsearch's formats."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BULK_KEYS = {
 
 
 def parse(text: str, *, depth: int) -> Any:
-    """The value of a JSON text; NaN, which Python writes for a missing number, is null.
+    """The value of a JSON text; NaN, which Python writes for a missing number, becomes null.
 
-    Raises Unfit when it is none, is nested deeper than `depth`, holds a name twice in one object, or half of a
-    surrogate pair.
+    Raises Unfit when the text is not JSON, is nested deeper than `depth`, repeats a name in one object, or holds half
+    of a surrogate pair.
     """
     if text.count("[") + text.count("{") > depth and _depth(text) > depth:
         raise Unfit("JSON nested too deep", f"is nested deeper than {depth} levels; see reading.max_json_depth")
@@ -41,8 +41,8 @@ def parse(text: str, *, depth: int) -> Any:
 def lines(
     source: Iterator[Line], file: str, *, depth: int, objects: bool, finished: bool = False
 ) -> Iterator[Row | Unusable]:
-    """A row for each line that holds anything. objects: a line that is no object is unusable. finished: the last line
-    need not end like one for what is wrong with it to be final."""
+    """A row for each line that is not empty. objects: a line that is not an object is unusable. finished: an error in
+    the last line is final even if the line has no line end."""
     bulk: Mapping[str, Any] | None = None
     for number, text, shown in source:
         place = Place(file, number)
@@ -74,7 +74,7 @@ def lines(
 
 def document(text: str, file: str, *, depth: int, objects: bool) -> Iterator[Row | Unusable]:
     """The items of an array, or objects one after the other over several lines. A broken item is unusable; reading goes
-    on with the next that begins like it, at the beginning of a line."""
+    on with the next line that begins like it."""
     start = next((at for at, letter in enumerate(text) if letter not in _BLANK), len(text))
     array = text[start : start + 1] == "["
     at, line, counted = start + array, 1, 0
@@ -111,7 +111,7 @@ def document(text: str, file: str, *, depth: int, objects: bool) -> Iterator[Row
 
 
 def bulk_action(value: Any) -> Mapping[str, Any] | None:
-    """What an action line of Elasticsearch's bulk format says of the next line; None when it is no such line."""
+    """What an action line of Elasticsearch's bulk format says about the next line; None if it is not an action line."""
     if not isinstance(value, dict) or len(value) != 1:
         return None
     ((name, inner),) = value.items()
@@ -121,7 +121,7 @@ def bulk_action(value: Any) -> Mapping[str, Any] | None:
 
 
 def unwrapped(value: dict[str, Any], bulk: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A document without what Elasticsearch puts around it: `_source` of a hit, `_id` of an action line."""
+    """A document without Elasticsearch's wrapping: `_source` of a hit, `_id` of an action line."""
     if isinstance(value.get("_source"), dict) and ("_id" in value or "_index" in value):
         return {"_id": value.get("_id"), **value["_source"]}
     if bulk and "_id" in bulk and "_id" not in value:
@@ -155,7 +155,7 @@ def _refuse_halves(value: Any) -> None:
 
 
 def _depth(text: str) -> int:
-    """How deep brackets are nested, those in strings left out."""
+    """How deep the brackets are nested, not counting those in strings."""
     bare = re.sub(r'"(?:[^"\\]|\\.)*"?', "", text)
     deepest = level = 0
     for sign in re.findall(r"[\[\]{}]", bare):
@@ -165,7 +165,7 @@ def _depth(text: str) -> int:
 
 
 def _next_item(text: str, at: int) -> int | None:
-    """Where the next line begins as the item at `at` does, so that it is one as well."""
+    """Where the next line that begins like the item at `at` does: it is an item as well."""
     begin = text.rfind("\n", 0, at) + 1
     indent = text[begin:at]
     if indent.strip(" \t"):

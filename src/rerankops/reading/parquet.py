@@ -1,4 +1,4 @@
-"""Rows of Parquet files, read in a process of its own: a damaged file ends that process, not ours."""
+"""Rows of Parquet files, read in a separate process: a damaged file ends that process, not ours."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _WORKER = Path(__file__).with_name("parquet_worker.py")
 
 
 class Window(NamedTuple):
-    """Rows that are asked for: since <= column < until, None: no such end. Rows whose time is text, or missing, come
-    whatever it says."""
+    """The requested rows: since <= column < until; None: no limit. Rows whose time is text or missing are always
+    included."""
 
     column: str
     since: datetime | None
@@ -32,8 +32,8 @@ class Window(NamedTuple):
 
 
 class ParquetRows:
-    """A file's columns, and its rows. wanted: the columns to read, a.b being b in the struct a; None: all.
-    utc: times without a zone are in UTC; else they come as they are, whatever the window."""
+    """A file's columns and rows. wanted: the columns to read, a.b being b in the struct a; None: all. utc: times
+    without a zone are in UTC; otherwise such times are returned unchanged, regardless of the window."""
 
     def __init__(
         self, path: Path, file: str, *, wanted: Sequence[str] | None, window: Window | None, megabytes: float, utc: bool
@@ -51,7 +51,7 @@ class ParquetRows:
 
     @contextmanager
     def opened(self) -> Iterator[Iterator[Row | Unusable]]:
-        """Raises Refused when the file cannot be opened; what goes wrong later is raised by the rows."""
+        """The rows of the open file. Raises Refused when the file cannot be opened; the rows raise later errors."""
         with _process() as process:
             answer = process.ask(self._asked)
             if "error" in answer:
@@ -76,7 +76,7 @@ class ParquetRows:
         numbers = table.column(NUMBER).to_pylist()
         try:
             columns = [table.column(name).to_pylist() for name in names]
-        except (ValueError, OverflowError):  # a time that Python does not have: row by row, the others stay
+        except (ValueError, OverflowError):  # a time that Python cannot hold: read row by row to keep the other rows
             for at, number in enumerate(numbers):
                 place = Place(self._file, row=number)
                 try:
@@ -90,7 +90,7 @@ class ParquetRows:
 
 
 def _plain(cell: Any) -> Any:
-    """Text that a writer stored as bytes is text."""
+    """Decodes text that a writer stored as bytes."""
     if isinstance(cell, bytes):
         try:
             return cell.decode()
@@ -108,7 +108,7 @@ def _damaged(words: str) -> Refused:
 
 
 class _Process:
-    """The other process. Its input ends with us, and so does it."""
+    """The other process. Its input ends when we end, and so does the process."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -118,7 +118,7 @@ class _Process:
 
     @property
     def idle(self) -> bool:
-        """It lives, and has said all that it was asked for."""
+        """The process is alive and has sent everything that was requested."""
         return self._ended and self._process.poll() is None
 
     def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ _idle: list[_Process] = []
 
 @contextmanager
 def _process() -> Iterator[_Process]:
-    """The process, kept for the next file when it has answered to the end."""
+    """The process. It is kept for the next file when it has answered to the end."""
     process = _idle.pop() if _idle else _Process()
     if not process.idle:
         process.end()

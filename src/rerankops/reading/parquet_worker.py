@@ -1,12 +1,12 @@
-"""The process that opens Parquet files, so that a damaged one can end it and nothing else. Run as a script.
+"""The process that opens Parquet files, so that a damaged file can end only this process. Run as a script.
 
-Standard input, a line a file: {path, columns (null: all), window (null, or [column, since, until] in microseconds,
-null: no end), size, megabytes, utc (times without a zone are in UTC; else they are left as they are)}. Standard output:
-{columns, found, twice, rows}, then for each batch of rows {bytes} and an Arrow stream of so many bytes, whose last
-column is the rows' number in the file, from 1; at the end {end}, and {error} where something went wrong. All but the
-Arrow streams are JSON, a line each. It ends when its input does.
+Standard input, one line a file: {path, columns (null: all), window (null, or [column, since, until] in microseconds,
+null: no limit), size, megabytes, utc (times without a zone are in UTC; otherwise they are left as they are)}. Standard
+output: {columns, found, twice, rows}, then for each batch of rows {bytes} and an Arrow stream of that many bytes, whose
+last column is the row number in the file, from 1; at the end {end}; {error} if something went wrong. All but the Arrow
+streams are JSON, one object a line. The process ends when its input does.
 
-columns may be dotted, a.b being the field b of the struct a. It imports nothing of ours, so that it begins at once.
+columns may be dotted, a.b being the field b of the struct a. The script imports nothing of ours, so it starts at once.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 NUMBER = "row number"
-"""The column of the output that is none of the file's."""
+"""The output column that is not in the file."""
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
 _OWN_MEMORY = 4 * 2**30
-"""Address space beside the data: libraries, threads."""
+"""Address space besides the data: libraries, threads."""
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def _batches(
 
 
 def _path(schema: Any, name: str) -> list[str] | None:
-    """Where `name` is: a column, or a.b inside the structs of a column; None when nowhere."""
+    """Where `name` is: a column, or a.b inside the structs of a column; None when it does not exist."""
     if name in schema.names:
         return [name]
     for at, letter in enumerate(name):
@@ -120,7 +120,8 @@ def _selected(
     until: int | None,
     begins: int,
 ) -> pa.RecordBatch:
-    """The rows in the window, or all when the time is text. Of a log, few are in a window: the others never leave."""
+    """The rows in the window, or all rows when the time is text. In a log, few rows are in a window; the others never
+    leave this process."""
     columns = {
         name: batch.column(path[0]) if len(path) == 1 else pc.struct_field(batch.column(path[0]), path[1:])
         for name, path in paths.items()
@@ -140,7 +141,7 @@ def _selected(
             inside = pc.and_(inside, pc.greater_equal(times, since))
         if until is not None:
             inside = pc.and_(inside, pc.less(times, until))
-        inside = pc.or_(pc.fill_null(inside, False), pc.is_null(times))  # those without a time are faults, not outside
+        inside = pc.or_(pc.fill_null(inside, False), pc.is_null(times))  # rows without a time are faults
         columns = {name: column.filter(inside) for name, column in columns.items()}
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 

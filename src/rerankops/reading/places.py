@@ -1,4 +1,4 @@
-"""Where something stands in a file, and the two things a row can be: read, or unusable with its reason."""
+"""Where something is in a file, and the two outcomes for a row: read, or unusable with a reason."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _EXCERPT = 2000
 _KEPT = 20_000
 _COMMONEST = 3
 _WORDS = 2000
-"""Characters of an error, which may quote a long value or many names."""
+"""Longest error message, in characters; an error may quote a long value or many names."""
 
 
 class Place(NamedTuple):
-    """A row of a file. line: of the text, from 1. row: as a spreadsheet numbers it, the heading being 1; None where no
-    spreadsheet would show rows. sheet: of a workbook. item: what a server calls it. None of these: the whole file."""
+    """A row of a file. line: line of the text, from 1. row: row number in a spreadsheet, where the heading is 1; None
+    where a spreadsheet would not show rows. sheet: sheet of a workbook. item: the server's name for it. With none of
+    these, the place is the whole file."""
 
     file: str
     line: int | None = None
@@ -45,8 +46,8 @@ class Row(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """What could not be read or used. kind: the sort of reason, the same for all such rows. reason: all of it, with
-    column, value and what to do. content: the row, cut if long; it may hold personal data."""
+    """What could not be read or used. kind: the sort of reason, the same for all such rows. reason: the full reason,
+    with column, value and what to do. content: the row, cut if long; it may hold personal data."""
 
     place: Place
     kind: str
@@ -63,8 +64,8 @@ class Unusable(NamedTuple):
 
 
 class Unfit(ValueError):
-    """A value or a row is not what is asked for. kind: the sort of reason; the message: all of it, in one line that a
-    person still reads, whatever it quotes."""
+    """A value or a row does not meet the requirements. kind: the sort of reason. The message gives the full reason in
+    one line, short enough to read whatever it quotes."""
 
     def __init__(self, kind: str, words: str | None = None) -> None:
         super().__init__(shortly(words or kind, _WORDS))
@@ -77,7 +78,7 @@ class Refused(InputError):
     def __init__(self, kind: str, words: str | None = None) -> None:
         super().__init__(
             shortly(words or kind, _WORDS)
-        )  # one argument is enough, as it must be where an error crosses processes
+        )  # one argument is enough, and must be where an error crosses processes
         self.kind = kind
 
 
@@ -87,18 +88,18 @@ def shortly(text: str, length: int = 80) -> str:
 
 
 def unusable(place: Place, error: Unfit | Refused, content: str = "") -> Unusable:
-    """What was raised about a row, with the row."""
+    """The row together with the error raised about it."""
     excerpt = content[:_EXCERPT].encode(errors="backslashreplace").decode()
     return Unusable(place, error.kind, str(error), excerpt)
 
 
 @dataclass
 class Aside:
-    """Rows that are set aside instead of stopping the rest: kept with their reasons, and counted.
+    """Rows that are set aside so that the rest can go on: kept with their reasons, and counted.
 
-    read: rows looked at, those set aside among them. files: files looked at. kept: the first so many of what was set
-    aside, in order. left_out: files that hold nothing for us, each with why not; no fault, but said. notes: what else
-    was passed over, counted.
+    read: rows looked at, including those set aside. files: files looked at. kept: the first items set aside, in order,
+    up to a maximum. left_out: files with nothing for us, each with the reason; not a fault, but reported. notes: counts
+    of what else was skipped.
     """
 
     read: int = 0
@@ -112,7 +113,7 @@ class Aside:
     notes: Counter[str] = field(default_factory=Counter)
 
     def put(self, item: Unusable) -> None:
-        """Sets a row (counted in `read` by the caller) or a file aside."""
+        """Sets a row (which the caller counts in `read`) or a file aside."""
         self.reasons[item.kind] += 1
         self.examples.setdefault(item.kind, item)
         if item.of_file:
@@ -123,14 +124,14 @@ class Aside:
             self.kept.append(item)
 
     def counts(self) -> dict[str, float]:
-        """For a manifest."""
+        """The counts for a manifest."""
         counted = {
             "set_aside": self.count, "files_set_aside": self.files_unusable, "files_left_out": len(self.left_out)
         }  # fmt: skip
         return {name: float(number) for name, number in {**counted, **self.notes}.items()}
 
     def reword(self, clean: Callable[[list[str]], list[str]]) -> None:
-        """Passes what is kept of rows from outside through `clean`, which takes personal data out of texts."""
+        """Passes the kept text from outside through `clean`, which removes personal data from texts."""
         kept = [*self.kept, *self.examples.values()]
         reasons, contents = clean([item.reason for item in kept]), clean([item.content for item in kept])
         cleaned = [
@@ -141,15 +142,15 @@ class Aside:
         self.examples = dict(zip(self.examples, examples, strict=True))
 
     def words(self) -> str:
-        """The commonest reasons, each with how often and an example."""
+        """The most frequent reasons, each with its count and an example."""
         named = (
             f"{number} × {kind} (first: {self.examples[kind]})" for kind, number in self.reasons.most_common(_COMMONEST)
         )
         return "; ".join(named)
 
     def check(self, share: float, *, what: str, setting: str) -> None:
-        """Raises InputError when more than `share` of the rows or of the files were set aside, with the three
-        commonest reasons. what: was read, in words. setting: holds the share."""
+        """Raises InputError with the three most frequent reasons when more than `share` of the rows or of the files
+        were set aside. what: what was read, in words. setting: the setting that holds the share."""
         for of, count, total in (("rows", self.count, self.read), ("files", self.files_unusable, self.files)):
             if total and count > share * total:
                 raise InputError(
@@ -158,7 +159,7 @@ class Aside:
 
 
 def strictly(items: Iterator[Row | Unusable], aside: Aside | None) -> Iterator[Row]:
-    """The rows alone: what is unusable goes to `aside`, or, without one, is raised as InputError."""
+    """Only the usable rows. Unusable ones go to `aside`; if `aside` is None, they raise InputError."""
     for item in items:
         if isinstance(item, Unusable):
             if aside is None:

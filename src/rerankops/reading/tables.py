@@ -1,4 +1,4 @@
-"""A file as a table: what it holds is recognised, then its rows come one by one."""
+"""A file as a table: recognises the content, then yields the rows one by one."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _BLANK = " \t\r\n\ufeff\x1a"
 
 @dataclass(frozen=True)
 class Table:
-    """columns: of the heading or schema; () where rows are JSON objects, each with its own names. flat: cells hold what
-    a spreadsheet shows. rows: in the order of the file, to be taken once."""
+    """columns: names in the heading or schema; () where rows are JSON objects, each with its own names. flat: cells
+    hold what a spreadsheet shows. rows: in the order of the file; they can be iterated once."""
 
     file: str
     form: Form
@@ -45,8 +45,8 @@ class Table:
         return self.form in ("text", "workbook")
 
     def require(self, columns: Mapping[str, str]) -> None:
-        """Raises Refused when the heading lacks one of these. columns: name, and the setting that says what it is
-        called ("": there is none)."""
+        """Raises Refused when the heading lacks one of these columns. columns: name, and the setting that holds this
+        name ("": there is none)."""
         if self.form in ("JSON lines", "JSON"):
             return
         for name, setting in columns.items():
@@ -70,12 +70,12 @@ def opened(
     objects: bool = True,
     trimmed: bool = False,
 ) -> Iterator[Table]:
-    """A file, or bytes that `name` stands for in messages, as a table. What cannot be read at all raises Refused (also
-    from its rows, when the file ends early: those before that came).
+    """Opens a file, or bytes that messages call `name`, as a table. Raises Refused when it cannot be read at all. A
+    file that ends early raises Refused from its rows, after the rows before that point.
 
-    known: the names that the door looks for; they tell the separator and the sheet, and none may head two columns. Of
-    Parquet, they are the columns that are read. window: rows of Parquet that are asked for. objects: a JSON value that
-    is no object is unusable. trimmed: rows may lack their last cells, which programs leave out when they are empty.
+    known: the names that the door looks for. They decide the separator and the sheet, and none may head two columns;
+    for Parquet they are the columns to read. window: requested rows of Parquet. objects: a JSON value that is not an
+    object is unusable. trimmed: rows may lack their last cells, which programs leave out when they are empty.
     """
     file = name if name is not None else shown(source if not isinstance(source, bytes) else "input")
     with ExitStack() as stack, _named(file):
@@ -104,7 +104,7 @@ def opened(
 
 
 def text_lines(source: Source, settings: ReadingSettings, *, name: str | None = None) -> Iterator[Line]:
-    """Lines of a text file: number, text (an Unfit where it is none), what can be shown of it. Raises Refused."""
+    """Lines of a text file: number, text (an Unfit if it is not text), what messages may show of it. Raises Refused."""
     file = name if name is not None else shown(source if not isinstance(source, bytes) else "input")
     with _named(file), unpacked(source, megabytes=settings.max_megabytes) as stream:
         kind_of(stream)
@@ -156,8 +156,8 @@ def _text(
 
 
 def _form(filled: list[str], depth: int) -> Form:
-    """JSON lines where the first or the second line that is not blank is a JSON text by itself; JSON where they begin
-    one that goes over several lines; else a table in text."""
+    """JSON lines if the first or second line that is not blank is a JSON text by itself; JSON if they begin a text of
+    several lines; otherwise a table in text."""
     if not filled:
         return "JSON lines"
     first = filled[0]
@@ -200,7 +200,7 @@ def _joined(lines: Iterator[Line], megabytes: float) -> str:
 
 @contextmanager
 def _local(source: Source, stream: io.BufferedReader[Any]) -> Iterator[Path]:
-    """A path at which another process finds the unpacked file."""
+    """A path where another process finds the unpacked file."""
     if isinstance(source, UPath) and source.protocol in {"", "file", "local"}:
         source = Path(source.path)
     if isinstance(source, Path) and not isinstance(source, UPath) and stream.peek(4)[:4] == _head(source):
@@ -218,7 +218,7 @@ def _head(path: Path) -> bytes:
 
 
 def _guarded(rows: Iterator[Row | Unusable], file: str) -> Iterator[Row | Unusable]:
-    """The rows; what ends them early comes as the last one."""
+    """The rows; an error that ends them early comes as the last one."""
     try:
         yield from rows
     except Refused as error:
@@ -227,7 +227,7 @@ def _guarded(rows: Iterator[Row | Unusable], file: str) -> Iterator[Row | Unusab
 
 @contextmanager
 def _named(file: str) -> Iterator[None]:
-    """Puts the file's name before what is wrong with it."""
+    """Puts the file's name before the error message."""
     try:
         yield
     except Refused as error:

@@ -1,4 +1,4 @@
-"""Moments as logs and spreadsheets write them.
+"""Times as logs and spreadsheets write them.
 
 | written by | such as |
 |---|---|
@@ -10,9 +10,9 @@
 | mail, HTTP | Mon, 30 Nov 2026 08:54:12 GMT |
 | epoch | 1796000052, 1796000052.25 (seconds), 1796000052123 (milliseconds), also micro- and nanoseconds |
 
-A number means what its size allows: seconds since 1970 lie between 10^8 and 10^10 (1973 to 2286), milliseconds, micro-
-and nanoseconds each three digits higher, and Excel's days since 1899-12-30 between 20,000 (1954) and 80,000 (2119).
-Whether 05/06/2026 is in May or June is asked (reading.date_order).
+The size of a number decides its unit: seconds since 1970 lie between 10^8 and 10^10 (1973 to 2286); milliseconds,
+micro- and nanoseconds each have three more digits; Excel's days since 1899-12-30 lie between 20,000 (1954) and 80,000
+(2119). Whether 05/06/2026 is in May or June must be stated (reading.date_order).
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ _FORMATS = (
 
 
 def moment(value: Any, *, zone: tzinfo | str = UTC, order: DateOrder | None = None) -> datetime:
-    """The time in UTC that a value says. zone: of times that state none. order: of 05/06/2026, None: it is asked.
+    """The time in UTC that a value states. zone: for times without a zone. order: how to read 05/06/2026; None: such a
+    date raises Unfit.
 
-    Raises Unfit naming the value and what to do.
+    Raises Unfit, naming the value and what to do.
     """
     assumed = ZoneInfo(zone) if isinstance(zone, str) else zone
     try:
@@ -74,7 +75,7 @@ def _read(value: Any, order: DateOrder | None) -> datetime:
         try:
             return datetime.fromisoformat(value)
         except ValueError:
-            pass  # as others write it, see below
+            pass  # other formats: see below
     if not isinstance(value, str):
         raise Unfit("no time", f"must be text (ISO 8601) or a timestamp, found {type(value).__name__}")
     text = " ".join(same_signs(value).split())
@@ -141,7 +142,7 @@ def _parsed(text: str) -> datetime:
 
 
 def _day(found: re.Match[str], value: Any, order: DateOrder | None) -> str:
-    """The date with its parts in the order that only one reading allows, or that the setting states."""
+    """The date, with its parts in the only possible order or in the order of the setting."""
     first, second, third = found.groups()
     if len(first) == 4:
         return f"{first}-{int(second):02}-{int(third):02}"

@@ -1,6 +1,6 @@
-"""What a cell says: texts, identifiers, numbers, truth values, lists, as people and programs write them.
+"""What a cell says: texts, identifiers, numbers, truth values and lists as people and programs write them.
 
-Every function takes what the reader found in a cell and raises Unfit, naming the value and what to do, where it would
+Each function takes what the reader found in a cell. It raises Unfit, naming the value and what to do, where it would
 have to guess.
 """
 
@@ -26,7 +26,7 @@ _PLAIN: dict[int, int] = {0x3000: 0x20, **{code: code - 0xFEE0 for code in range
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a cell holds nothing: null, no characters but spaces, not a number."""
+    """Whether a cell holds nothing: null, only spaces, or not-a-number."""
     return (
         value is None
         or (isinstance(value, str) and not value.strip())
@@ -35,14 +35,14 @@ def is_empty(value: Any) -> bool:
 
 
 def same_signs(text: str) -> str:
-    """Full-width digits, letters and separators (１，；｜＝) as their plain forms; nothing else changes, as it would by
-    Unicode's compatibility forms, which take ² for 2."""
+    """Full-width digits, letters and separators (１，；｜＝) as their plain forms. Nothing else changes; Unicode's
+    compatibility forms would also turn ² into 2."""
     return text if text.isascii() else text.translate(_PLAIN)
 
 
 def text(value: Any, *, numbers: bool = False) -> str | None:
-    """Text as it stands; None for an empty cell. numbers: a number is text too, as in a cell of a spreadsheet, which
-    makes one of every text that looks like it."""
+    """Text as it is; None for an empty cell. numbers: a number is also text, as in a spreadsheet cell: a spreadsheet
+    turns every text that looks like a number into one."""
     if is_empty(value):
         return None
     if numbers and isinstance(value, int | float) and not isinstance(value, bool):
@@ -53,8 +53,8 @@ def text(value: Any, *, numbers: bool = False) -> str | None:
 
 
 def identifier(value: Any) -> str | None:
-    """An identifier; None for an empty cell. A whole number is its digits; one that a spreadsheet has rounded is asked
-    about."""
+    """An identifier; None for an empty cell. A whole number gives its digits. Raises Unfit for a number that a
+    spreadsheet has rounded."""
     if is_empty(value):
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal | UUID):
@@ -75,8 +75,8 @@ def identifier(value: Any) -> str | None:
 
 
 def identifiers(value: Any, *, separator: str | None = None) -> list[str]:
-    """A list of identifiers: a list, JSON text of one, or text with `separator` between them (None: | or ｜, where any
-    other usual separator is asked about). [] for an empty cell."""
+    """Identifiers from a list, JSON text of a list, or text with `separator` between them. None: the separator is | or
+    ｜, and any other usual separator raises Unfit. [] for an empty cell."""
     if is_empty(value):
         return []
     if isinstance(value, str):
@@ -153,8 +153,8 @@ def flag(value: Any) -> bool | None:
 
 
 def mapped(value: Any, meanings: Mapping[str, Any]) -> Any:
-    """What a log's own value means, as a setting says; the value itself where it says nothing. 1, 1.0 and "1" are
-    one value."""
+    """The meaning that a setting gives to a log's own value; the value itself if the setting gives none. 1, 1.0 and "1"
+    are the same value."""
     if not meanings or isinstance(value, list | dict):
         return value
     plain = int(value) if isinstance(value, float) and value.is_integer() else value

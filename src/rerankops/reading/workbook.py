@@ -1,4 +1,4 @@
-"""Sheets of an Excel workbook (.xlsx), values as typed in: numbers, dates and truth values keep their types."""
+"""Sheets of an Excel workbook (.xlsx), with values as entered: numbers, dates and truth values keep their types."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rerankops.reading.delimited import fitted, heading
 from rerankops.reading.places import Place, Refused, Row, Unfit, Unusable, shortly, unusable
 
 _MOST_COLUMNS = 256
-"""Cells further to the right are not looked at: a workbook may claim 16,384 in each row."""
+"""Cells further to the right are ignored: a workbook may claim 16,384 in each row."""
 _MOST_ROWS = 2**20
-"""As Excel has them; a damaged workbook may claim any number."""
+"""Excel's limit; a damaged workbook may claim any number."""
 _DAMAGED = (
     KeyError,
     ValueError,
@@ -31,15 +31,16 @@ _DAMAGED = (
     NotImplementedError,
     RuntimeError,
 )
-"""What openpyxl, its XML parser and zip raise on a workbook that is none."""
+"""Errors of openpyxl, its XML parser and zip on a file that is not a workbook."""
 
 
 def sheet_rows(
     data: bytes, file: str, *, known: Collection[str], megabytes: float
 ) -> tuple[tuple[str, ...], Iterator[Row | Unusable]]:
-    """Columns and rows of the sheet whose heading holds known names (of the first that is not empty, without any).
+    """Columns and rows of the sheet whose heading holds known names (if there are no known names: the first sheet that
+    is not empty).
 
-    Raises Refused when the workbook is damaged, too large, or several sheets have such a heading.
+    Raises Refused when the workbook is damaged or too large, or when several sheets have such a heading.
     """
     archive = archive_of(data, megabytes=megabytes)
     names = set(archive.namelist())
@@ -83,12 +84,12 @@ _ERRORS = frozenset({"#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "
 
 
 def _sheets(data: bytes) -> list[tuple[str, list[tuple[int, tuple[Any, ...]]]]]:
-    """Of each sheet, the rows that hold anything, with their numbers."""
+    """For each sheet, the rows that are not empty, with their numbers."""
     from openpyxl import load_workbook
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of extensions that openpyxl does not keep when it writes
+            warnings.simplefilter("ignore")  # about extensions that openpyxl drops when it writes
             book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
             sheets = []
             for sheet in book.worksheets:
@@ -118,7 +119,7 @@ def _trimmed(cells: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _plain(cell: Any) -> Any:
-    """Whole numbers as such, texts without what Excel encodes in them."""
+    """Whole numbers as integers, texts without Excel's own codes."""
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
         return int(cell)
     if isinstance(cell, str):
