@@ -1,4 +1,4 @@
-"""Removing personal data from whatever is stored or leaves: queries, comments, logs, messages (docs/privacy.md)."""
+"""Removes personal data from all that is stored or sent out: queries, comments, logs, messages (docs/privacy.md)."""
 
 from rerankops.privacy.kinds import GUESSED as GUESSED
 from rerankops.privacy.kinds import IDENTIFYING as IDENTIFYING

@@ -1,6 +1,6 @@
-"""Postal addresses: a street with a number, a housing estate with a building, as China and the West write them.
+"""Postal addresses: a street with a number, or a housing estate with a building, in Chinese and Western forms.
 
-Rules for the common shapes; a place alone (北京, 南京路怎么走) is no address.
+The rules cover the common shapes; a place alone (北京, 南京路怎么走) is not an address.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_STREET_NUMBER = re.compile(
 
 
 def _trimmed(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """Without the words before it."""
+    """The span without the words that introduce it."""
     text = folded.plain[start:stop]
     lead = _LEAD.match(re.split(r"[0-9]", text)[0])
     return start + (lead.end() if lead else 0), stop

@@ -1,4 +1,4 @@
-"""Dates of birth: dates that the wording calls so."""
+"""Dates of birth: dates that the wording identifies as such."""
 
 from __future__ import annotations
 

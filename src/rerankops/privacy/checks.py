@@ -1,6 +1,6 @@
-"""Check digits and structures of identifiers: python-stdnum's where it has them, ours where it does not.
+"""Check digits and structures of identifiers: from python-stdnum where it has them, otherwise ours.
 
-A structure that nothing else has (a birth date within eighteen digits) is enough; a check digit is asked for where other
+A structure that nothing else has (a birth date within eighteen digits) is enough; a check digit is required where other
 numbers look the same.
 """
 
@@ -63,7 +63,7 @@ _PROVINCES = frozenset(
 
 
 def is_date(digits: str) -> bool:
-    """yyyymmdd of a person who may be alive."""
+    """yyyymmdd: a birth date of a person who may be alive."""
     try:
         return 1900 <= date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).year <= 2100
     except ValueError:
@@ -71,7 +71,8 @@ def is_date(digits: str) -> bool:
 
 
 def is_resident_identity(digits: str) -> bool:
-    """Eighteen or the old fifteen digits of the mainland (GB 11643): province and date of birth. The last may be X."""
+    """Eighteen digits, or the old fifteen, of the mainland (GB 11643): province and date of birth. The last may be
+    X."""
     if len(digits) not in (15, 18) or int(digits[:2]) not in _PROVINCES:
         return False
     return is_date(digits[6:14] if len(digits) == 18 else "19" + digits[6:12])
@@ -94,7 +95,8 @@ def is_taiwan_identity(text: str) -> bool:
 
 
 def is_card(digits: str) -> bool:
-    """13 to 19 digits with a right Luhn digit and the first digits of a known network, or UnionPay's 62 and 16 or more."""
+    """13 to 19 digits with a correct Luhn digit and the first digits of a known network, or UnionPay's 62 and at least
+    16."""
     if not 13 <= len(digits) <= 19 or len(set(digits)) == 1:
         return False
     if digits.startswith("62") and len(digits) >= 16:
@@ -123,12 +125,12 @@ def is_card(digits: str) -> bool:
 
 
 def is_device(digits: str) -> bool:
-    """The fifteen digits of an IMEI: a reporting body's first two, a right Luhn digit."""
+    """The fifteen digits of an IMEI: the first two of a reporting body, and a correct Luhn digit."""
     return len(digits) == 15 and digits[:2] in ("01", "35", "86", "99") and luhn.is_valid(digits)
 
 
 def is_sim(digits: str) -> bool:
-    """The nineteen or twenty digits of a SIM card (ITU-T E.118 begins them with 89)."""
+    """The nineteen or twenty digits of a SIM card, which begin with 89 (ITU-T E.118)."""
     return len(digits) in (19, 20) and digits.startswith("89") and (digits[2:4] == "86" or luhn.is_valid(digits))
 
 
@@ -141,7 +143,7 @@ def is_iban(text: str) -> bool:
 
 
 def is_company(text: str) -> bool:
-    """Eighteen characters of a unified social credit code (GB 32100): right check, or a known province and office."""
+    """Eighteen characters of a unified social credit code (GB 32100): correct check, or a known province and office."""
     return uscc.is_valid(text) or (text[:2] in _OFFICES and text[2:8].isdigit() and int(text[2:4]) in _PROVINCES)
 
 
@@ -149,7 +151,7 @@ _OFFICES = ("11", "12", "13", "19", "51", "52", "53", "59", "91", "92", "93", "N
 
 
 def is_vehicle(text: str) -> bool:
-    """Seventeen characters with letters and digits as ISO 3779 has them: three letters or so, then a serial number."""
+    """Seventeen characters with letters and digits as in ISO 3779: about three letters, then a serial number."""
     if sum(c.isdigit() for c in text[-6:]) < 4 or not any(c.isalpha() for c in text):
         return False
     return has_vehicle_check(text) or (any(c.isalpha() for c in text[:3]) and sum(c.isdigit() for c in text) >= 5)
@@ -178,5 +180,5 @@ def is_barcode(digits: str) -> bool:
 
 
 def is_resident_identity_text(text: str) -> bool:
-    """The eighteen characters of a mainland identity card as they are written: seventeen digits and a digit or X."""
+    """The eighteen characters of a mainland identity card as people write them: seventeen digits and a digit or X."""
     return text[:17].isdigit() and (text[17].isdigit() or text[17] == "X") and is_resident_identity(text[:17] + "0")

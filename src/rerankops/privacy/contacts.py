@@ -1,4 +1,4 @@
-"""E-mail addresses, however disguised, and accounts of messengers."""
+"""E-mail addresses, including disguised ones, and messenger accounts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ASCII_TAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+'-]*$")
 
 
 def _local_part(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """Chinese has no spaces: what introduces the address stays, a Chinese name in the address goes."""
+    """Chinese has no spaces: words that introduce the address stay, a Chinese name in the address goes."""
     text = folded.plain[start:stop]
     head = _AT_SIGN.split(text, maxsplit=1)[0]
     lead = _BEFORE_LOCAL.match(head)
@@ -47,11 +47,12 @@ _NETWORKS = (
 _NUMBERED = r"\bq ?q|扣扣|企鹅|球球|\bq号|q号|加q|\bicq"
 _BETWEEN = r"(?:号码?|id|账号|帐号|同号|群号?|[ :=是为@(\"'-]| is ){0,6}"
 _MAY_BE_A_WORD = 2.5
-"""Zipf frequency (occurrences in a billion words, log10) from which letters alone are taken for a word."""
+"""Zipf frequency (occurrences in a billion words, log10) from which letters alone count as a word."""
 
 
 def _is_account(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """WeChat's begin with a letter; letters alone need a sign that an account follows, and be no word."""
+    """WeChat accounts begin with a letter. Letters alone count only after a sign that introduces an account, and only
+    if they are not a word."""
     text = folded.plain[start:stop].rstrip("._-")
     stop = start + len(text)
     if len(text) < 5:
@@ -61,7 +62,7 @@ def _is_account(folded: Folded, start: int, stop: int) -> tuple[int, int] | None
         return (start, stop) if digits == len(text) and digits >= 6 else None
     if digits or "_" in text:
         return start, stop
-    from wordfreq import zipf_frequency  # a second, which few texts need
+    from wordfreq import zipf_frequency  # loading takes a second, and few texts need it
 
     told = re.search(
         r"(?i)(?:号码?|id|账号|帐号|[:=是为@(\"'])\s*(?:is )?$|(?:^|[^a-z])[vw]x\s+$", folded.before(start, 12)

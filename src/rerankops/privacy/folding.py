@@ -1,9 +1,9 @@
 """The copy of a text that is searched, and the way back to the original.
 
 People write 138 1234 5678 with full-width or circled digits, with invisible characters or accents in between, with
-Cyrillic letters that look Latin. The copy has each of these as the plain character; every character of the copy knows
-which one of the original it stands for. All rows of a batch are one text with a line feed between two, so that every
-expression runs over the batch once.
+Cyrillic letters that look Latin. The copy has the plain character for each of these, and maps each of its characters to
+the original. All rows of a batch form one text with a line feed between rows, so that each expression runs over the
+batch once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rerankops.privacy.kinds import PLACEHOLDER
 
 ROW_END = "\n"
 TAKEN = "\x01"
-"""In place of what is already removed, or was when the text came: no expression matches it."""
+"""Stands for what is removed, now or before the text came: no expression matches it."""
 
 _NUMERALS = {
     c: digit
@@ -52,7 +52,7 @@ _SAME_SIGN = {
     for c in characters
 }
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0\u2800\u034f"
-"""Fillers that Unicode calls letters or signs."""
+"""Fillers that Unicode classifies as letters or signs."""
 _PLACEHOLDER = re2.compile(PLACEHOLDER)
 _SIZE = 0x110000
 _GAP_SIGN = ord("*")
@@ -60,13 +60,13 @@ _IDEOGRAPHS = 0x2E80
 
 
 class _Table:
-    """What each character becomes, worked out when it is first met."""
+    """What each character becomes, computed when the character is first met."""
 
     def __init__(self) -> None:
         self.known = np.zeros(_SIZE, dtype=bool)
-        self.length = np.zeros(_SIZE, dtype=np.uint8)  # characters it becomes
-        self.start = np.zeros(_SIZE, dtype=np.int32)  # where they stand in `pool`
-        self.kind = np.zeros(_SIZE, dtype=np.uint8)  # of a character of the copy: what it is among digits
+        self.length = np.zeros(_SIZE, dtype=np.uint8)  # number of characters it becomes
+        self.start = np.zeros(_SIZE, dtype=np.int32)  # where they are in `pool`
+        self.kind = np.zeros(_SIZE, dtype=np.uint8)  # for a character of the copy: what it is among digits
         self.pool: list[int] = []
 
     def learn(self, codes: np.ndarray) -> None:
@@ -85,11 +85,11 @@ _TABLE = _Table()
 
 @dataclass
 class Folded:
-    """A batch of texts as it is searched.
+    """A batch of texts in its searchable form.
 
-    plain: the copy. encoded: the same in UTF-8. digits: a byte for each character of the copy: the digit that it stands
-    for, `a` for a letter, an ASCII sign for itself and `*` for other signs. origin: the place in the joined original of
-    each character, and one more for the end. at: the character of each byte of `encoded`.
+    plain: the copy. encoded: the copy in UTF-8. digits: one byte for each character of the copy: its digit, `a` for a
+    letter, an ASCII sign for itself and `*` for other signs. origin: the position of each character in the joined
+    original, and one more for the end. at: the index of the character for each byte of `encoded`.
     """
 
     codes: np.ndarray
@@ -100,7 +100,7 @@ class Folded:
     at: np.ndarray
 
     def take(self, spans: list[tuple[int, int]]) -> None:
-        """Makes what stands there invisible to later expressions."""
+        """Hides these spans from later expressions."""
         if not spans:
             return
         for start, stop in spans:
@@ -115,24 +115,25 @@ class Folded:
         self.at = np.append(np.cumsum(heads, dtype=np.int32) - 1, len(self.codes))
 
     def before(self, start: int, length: int) -> str:
-        """What stands before a place, in its row, at most `length` characters."""
+        """The text before a position in its row, at most `length` characters."""
         return self.plain[max(0, start - length) : start].rpartition(ROW_END)[2]
 
     def after(self, stop: int, length: int) -> str:
         return self.plain[stop : stop + length].partition(ROW_END)[0]
 
     def row(self, place: int) -> tuple[int, int]:
-        """The row around a place, without its line feed."""
+        """The row around a position, without its line feed."""
         stop = self.plain.find(ROW_END, place)
         return self.plain.rfind(ROW_END, 0, place) + 1, len(self.plain) if stop < 0 else stop
 
     def original(self, start: int, stop: int) -> tuple[int, int]:
-        """The span of the joined original that a span of the copy stands for, with what is invisible after it."""
+        """The span of the joined original for a span of the copy, including invisible characters after it."""
         return int(self.origin[start]), max(int(self.origin[stop]), int(self.origin[stop - 1]) + 1)
 
 
 def fold(joined: str, ends: np.ndarray) -> Folded:
-    """joined: the texts with a line feed after each; ends: where those line feeds are."""
+    """The searchable form of a batch. joined: the texts with a line feed after each; ends: positions of those line
+    feeds."""
     source = np.frombuffer(joined.encode("utf-32-le"), dtype=np.uint32)
     _TABLE.learn(source)
     lengths = _TABLE.length[source]
@@ -161,7 +162,7 @@ def fold(joined: str, ends: np.ndarray) -> Folded:
 
 
 def _folded(character: str) -> str:
-    """The characters that one is searched as; none when it cannot be seen."""
+    """The characters that replace one in the search; empty when it is invisible."""
     if character in _SAME_SIGN:
         return _SAME_SIGN[character]
     if character in _LOOK_ALIKES:
@@ -178,7 +179,7 @@ def _folded(character: str) -> str:
         return str(value)
     if category in ("So", "Sk", "Co", "Cs") and unicodedata.normalize("NFKD", character) == character:
         return "*"
-    if "\uac00" <= character <= "\ud7a3":  # decomposed, a Korean syllable would be three letters
+    if "\uac00" <= character <= "\ud7a3":  # decomposition would turn a Korean syllable into three letters
         return character
     compatible = "".join(
         c for c in unicodedata.normalize("NFKD", character) if unicodedata.category(c) not in ("Mn", "Me", "Cf")
@@ -195,7 +196,7 @@ def _among_digits(character: str) -> int:
 
 
 def _look_alike_digits(codes: np.ndarray, kinds: np.ndarray) -> None:
-    """O, I and l among digits are 0 and 1: where a run of such letters has a digit on either side and no other letter."""
+    """Among digits, O, I and l are 0 and 1: where a run of such letters has a digit on one side and no other letter."""
     zero = (codes == ord("O")) | (codes == ord("o"))
     either = zero | (codes == ord("I")) | (codes == ord("l"))
     places = np.flatnonzero(either)

@@ -1,4 +1,4 @@
-"""What identifies a person, a company or a car by a number: by its structure, or by what is said before it."""
+"""Numbers that identify a person, a company or a car, found by their structure or by the words before them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rerankops.privacy.rules import Decision, Rule
 
 _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 _WORDS = "新黑贵云青"
-"""Provinces whose character is an everyday word: 新EQE350 is a car that is new."""
+"""Provinces whose character is an everyday word: 新EQE350 is a new car."""
 _AND = r"(?:号码?|编号|编码|字号|码|no\.?|number|num|nr\.?|id|[ :#=是为\"'(.-]| is ){0,6}"
-"""What stands between a label and its value."""
+"""What can come between a label and its value."""
 _VALUE = (
     r"([A-Za-z]{0,8}[ -]?[0-9][0-9A-Za-z]*(?:[ ._/·-]{1,2}[A-Za-z]{0,4}[0-9][0-9A-Za-z]*|-[A-Za-z0-9]+)*[A-Za-z0-9]*)"
 )
@@ -22,7 +22,7 @@ _DATE_OR_MEASURE = re.compile(r"(?i)\s*(?:年|月|款|公里|千米|km|元|块|�
 
 
 def _at_least(digits: int) -> Decision:
-    """As many digits, in what neither a unit nor a year follows."""
+    """Accepts a suspect with enough digits, unless a unit or a year follows."""
 
     def decide(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
         text = folded.plain[start:stop]
@@ -41,7 +41,7 @@ def _squeezed(folded: Folded, start: int, stop: int) -> str:
 
 
 def _is_vin(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """O, Q and I are none of its characters: they are taken for 0 and 1."""
+    """O, Q and I are not VIN characters: they are read as 0 and 1."""
     text = _squeezed(folded, start, stop).translate(str.maketrans("OQI", "001"))
     after = folded.after(stop, 1)
     fits = len(text) == 17 and not (after.isascii() and after.isalnum())
@@ -49,7 +49,7 @@ def _is_vin(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
 
 
 def _is_spaced_vin(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """Groups with spaces between them: seventeen characters of some that follow one another, with a right check digit."""
+    """Groups with spaces between them: seventeen characters in consecutive groups, with a correct check digit."""
     groups = [(m.start(), m.end()) for m in re.finditer(r"[A-Z0-9]+", folded.plain[start:stop])]
     for first, (begin, _) in enumerate(groups):
         size = 0
@@ -73,8 +73,8 @@ _PLATE_SAID = re.compile(r"(?i)(?:车牌|牌照|号牌|牌号|plate)\W{0,2}(?:�
 
 
 def _is_plate(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """GA 36: a province, a letter, five characters or six (new energy). The suspect is the province and ten characters
-    after the letter at most."""
+    """GA 36: a province, a letter, then five or six characters (new energy). The suspect is the province and at most
+    ten characters after the letter."""
     text = folded.plain[start:stop]
     after_letter = re.match(r"\S ?[A-Za-z]", text)
     if not after_letter:
@@ -100,7 +100,7 @@ def _is_plate(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
 
 
 def _is_iban(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """With a right check of ISO 7064; words after it are cut off."""
+    """The check of ISO 7064 must be correct; words after the IBAN are cut off."""
     text = folded.plain[start:stop]
     ends = [m.end() for m in re.finditer(r"[A-Za-z0-9]+", text)]
     for end in reversed(ends):

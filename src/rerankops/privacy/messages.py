@@ -1,6 +1,6 @@
 """Personal data in messages: errors and log lines quote what people sent.
 
-What is quoted is redacted as any text; the words around it are ours and keep names, addresses of machines and of
+Quoted parts are redacted like any text. The words around them are ours and keep names, addresses of machines and of
 artefacts, times and numbers.
 """
 
@@ -20,16 +20,16 @@ _QUOTED = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"|“[^”\n]*�
 _MACHINE = re.compile(
     r"^(?:[a-z_]+/)?[0-9a-f]{32,64}$|^[\w./:@+-]*/[\w./:@+-]*$|^\d{4}-\d\d-\d\d[T ][\d:.,+Z-]*$|^[a-z][a-z0-9_.-]*$"
 )
-"""What a quoted word may be that is ours: an address, a path, a moment, a name of a setting, a column, a kind."""
+"""Quoted words that are ours: an address, a path, a time, or the name of a setting, column or kind."""
 _OURS = ("EMAIL", "PHONE", "ID", "CARD", "PLATE", "VIN", "PASSPORT")
-"""Kinds that are looked for outside of quotation marks."""
+"""Kinds to look for outside of quotation marks."""
 _PLACEHOLDER = re.compile(rf"\[(?!(?:{'|'.join(_OURS)})\])[A-Z]+\]")
 _region: ContextVar[str] = ContextVar("region of telephone numbers", default="CN")
 
 
 @contextmanager
 def region_of_messages(region: str) -> Iterator[None]:
-    """Where telephone numbers without a country code belong in the messages of the block."""
+    """Sets the region of telephone numbers without a country code for the messages of the block."""
     token = _region.set(region)
     try:
         yield
@@ -38,7 +38,7 @@ def region_of_messages(region: str) -> Iterator[None]:
 
 
 def clean(message: str) -> str:
-    """A message without personal data."""
+    """The message without personal data."""
     pieces: list[tuple[str, bool]] = []
     at = 0
     for match in _QUOTED.finditer(message):
@@ -55,8 +55,8 @@ def clean(message: str) -> str:
 
 
 def clean_error(error: BaseException) -> BaseException:
-    """The error, or one in its place, whose words and whose causes' words hold no personal data. What cannot be
-    reworded among the causes is cut off."""
+    """The error, or one in its place, with no personal data in its message or its causes' messages. A cause that cannot
+    be reworded is cut off."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
@@ -75,7 +75,7 @@ def clean_error(error: BaseException) -> BaseException:
 
 
 class RedactingFilter(logging.Filter):
-    """Takes personal data out of records before any handler has them."""
+    """Removes personal data from log records before any handler sees them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         words = record.getMessage()
@@ -100,5 +100,5 @@ def _of_quoted(before: str, after: str) -> str:
 
 
 def _of_plain(before: str, after: str) -> str:
-    """What was said outside of quotation marks, redacted only where a person's number or account stood."""
+    """Text outside of quotation marks, redacted only where a person's number or account was."""
     return before if after == before or _PLACEHOLDER.search(after) else after

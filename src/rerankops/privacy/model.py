@@ -1,4 +1,4 @@
-"""Names and addresses as a token classifier of the user's choice recognises them (queries.names.model)."""
+"""Names and addresses found by a token classifier of the user's choice (queries.names.model)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class ModelRecogniser:
         self._settings = settings
 
     def __call__(self, texts: list[str]) -> list[list[tuple[int, int, str]]]:
-        """Raises SettingsError when there is no such model, or none of its labels is among queries.names.labels."""
+        """For each text, the list of what the model finds. Raises SettingsError when the model does not exist, or when
+        none of its labels is in queries.names.labels."""
         settings = self._settings
         classify = _pipeline(str(settings.model), settings.device)
         given = {label.split("-")[-1] for label in classify.model.config.id2label.values()}

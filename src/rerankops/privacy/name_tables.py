@@ -1,4 +1,4 @@
-"""Words for telling names: surnames, and what begins like one and is none."""
+"""Word lists for recognising names: surnames, and words that begin like a name but are not one."""
 
 SURNAMES = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈"
@@ -6,7 +6,7 @@ SURNAMES = (
     "傅萧倪俞鲁葛伍毕聂焦柳邢骆岳祁涂耿詹凌靳翁隋裴霍鲍阮柯甄屈沙单乜阎季尤解鞠左项游纪米苗冉麦"
     "張劉陳楊黃趙吳孫馬羅鄭謝許韓馮鄧蕭葉蘇呂盧鍾譚陸範賈韋鄒閻龍賀顧龔錢嚴莊"
 )
-"""The hundred most frequent surnames of China and some sixty more that are seldom ordinary words, both spellings."""
+"""The hundred most frequent surnames of China and some sixty more that are seldom ordinary words, in both spellings."""
 COMPOUND = "(?:欧阳|歐陽|司马|司徒|上官|诸葛|东方|皇甫|尉迟|公孙|慕容|令狐|夏侯|端木|司空|轩辕)"
 NO_NAME = (
     "马自达|马六|江淮|江铃|金杯|金龙|金牛|雷诺|雷凌|雷克萨斯|高尔夫|林肯|夏利|夏朗|陆风|陆放|万得|方程豹|黄海|金康|唐D|宋P|秦P|汉E|"
@@ -23,7 +23,7 @@ TRANSLITERATED = (
     "[买提阿江古丽尔木拉热依吐力汗麦合巴努斯克达娜孜甫帕迪艾尼亚玉素伊卜吾布都海米日再努艾山沙库扎洛桑次仁卓玛扎西央金顿珠格桑多吉平措旺"
     "堆普布德罗苏来曼穆罕默德萨比特热娃孜热提别克叶那哈什古扎丽库尔班江玛合木提艾则孜牙生肉孜尼牙赛买合买提图尔荪吐逊祖农古力坎加帕]"
 )
-"""Characters in which Uyghur, Kazakh and Tibetan names are written."""
+"""Characters used to write Uyghur, Kazakh and Tibetan names."""
 NO_ENGLISH_NAME = (
     "Ready|Sorry|Happy|Glad|Sure|Fine|Lost|Stuck|Done|Using|Driving|Trying|Looking|Hybrid|Sport|Comfort|Normal|Eco|"
     "Chinese|German|English|American|British|French|New|The|My|Your|Our|Not|No|Urgent|Great|Good|Bad|Wrong|Apple|Android|"

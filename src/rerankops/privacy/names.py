@@ -1,7 +1,8 @@
-"""Names that the wording gives away: introductions, labels, relations, titles. The recogniser `rules`.
+"""Names that the wording reveals: introductions, labels, relations, titles. This is the recogniser `rules`.
 
 A surname after one of these is a name when jieba's word list and its hidden Markov model (rjieba) do not read an
-ordinary word there: 我老公高兴坏了 has no Mr Gao. Names without such words around them are not found; see docs/privacy.md.
+ordinary word there: 我老公高兴坏了 does not contain a Mr Gao. Names without such words around them are not found; see
+docs/privacy.md.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from rerankops.privacy.name_tables import (
 from rerankops.privacy.rules import Span, suspects
 
 _NEAR, _REPEATS = 500, 20
-"""Characters around a name in which it is looked for again, and how often at most."""
+"""Characters around a name in which it is looked for again, and the maximum number of repeats."""
 _HAN = re.compile(r"[\u4e00-\u9fff]+")
 _FUNCTION = frozenset(("d", "v", "p", "c", "r", "m", "f", "a", "u", "ul", "uj", "y", "q"))
-"""Tags of jieba that a surname read alone does not have."""
+"""jieba tags that a surname read alone does not have."""
 _AFTER_NAME = r"(?=$|[^\u4e00-\u9fff]|[的在要想说问让叫是有和跟与开坐买修换给用也还已不把被能可会来去今昨刚帮]|怎|如何|请|你好|您好|电话|手机|反映|反馈|先生|女士|小姐|师傅|经理|推荐|预约|答应)"
 _SURNAME = f"(?:{COMPOUND}|[{SURNAMES}])"
 _GIVEN = rf"(?:(?![{NO_GIVEN_NAME}])[\u4e00-\u9fff])"
@@ -56,7 +57,7 @@ _ANY_CASE = re.compile(
 
 
 def find(folded: Folded, crowded: set[int]) -> list[Span]:
-    """Names, and where else in their row they stand again."""
+    """Names, and their other occurrences in the same row."""
     found = [
         Span(*place, NAME)
         for pattern, read in _READERS
@@ -82,7 +83,7 @@ def _again(folded: Folded, found: list[Span]) -> Iterator[Span]:
 
 
 def _introduced(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """After 我叫 and the like: any surname, and what is no word as a whole."""
+    """After 我叫 and the like: any surname, and text that is not a word as a whole."""
     text = folded.after(stop, 12)
     match = _SURNAME_AND_GIVEN.match(text) or _STRONG.match(text) or _UNUSUAL.match(text) or _ENGLISH.match(text)
     if match:
@@ -90,7 +91,7 @@ def _introduced(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, in
 
 
 def _labelled(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """After 联系人 and the like; a colon makes any two to four characters a name."""
+    """After 联系人 and the like; after a colon, any two to four characters are a name."""
     text = folded.after(stop, 24)
     sign = re.match(r"(?:姓名|名字)?\s*(?:[:=]|\(|是|叫|为)?\s*", text)
     begin = sign.end() if sign else 0
@@ -117,20 +118,20 @@ def _said_to_be(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, in
 
 
 def _clause_long(text: str) -> int:
-    """Characters of a name that is all that is said, whatever words it is made of; 0 if there is none."""
+    """Length of a name that fills the whole clause, even if it is made of words; 0 if there is none."""
     match = _ALL_THAT_IS_SAID.match(text)
     return match.end() if match else 0
 
 
 def _name_length(text: str, said: bool) -> int:
-    """Characters of the Chinese name at the beginning, 0 if there is none. said: whether something is likely one."""
+    """Length in characters of the Chinese name at the beginning, 0 if there is none. said: a name is likely here."""
     han = _HAN.match(text)
     dotted = re.match(rf"{TRANSLITERATED}{{2,6}}·{TRANSLITERATED}{{2,8}}", text)
     if dotted:
         return dotted.end()
     if not han or not re.match(rf"{_SURNAME}{_GIVEN}", text) or re.match(rf"(?:{NO_NAME})", text):
         return 0
-    import rjieba  # a second, which few texts need
+    import rjieba  # loading takes a second, and few texts need it
 
     surname = 2 if re.match(COMPOUND, text) else 1
     words = rjieba.tag(han.group()[:8], True)
@@ -181,7 +182,7 @@ def _titled(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
 
 
 def _is_word(text: str, before: str) -> bool:
-    """Whether jieba reads other words than a name there, or 老 stands before it."""
+    """Whether jieba reads words other than a name there, or 老 comes before it."""
     import rjieba
 
     words = rjieba.tag(text, True)
@@ -196,7 +197,7 @@ _SHORT_AFTER = re.compile(r"(?:$|[^\u4e00-\u9fff]|[的说问让帮推要想您�
 
 
 def _short_title(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """刘总, 周工, 王哥: a surname and one character, where nothing around makes it a word (开关总成)."""
+    """刘总, 周工, 王哥: a surname and one character, unless the context makes it a word (开关总成)."""
     if _SHORT_AFTER.match(folded.after(stop, 2)) and _SHORT_BEFORE.search(folded.before(start, 1)):
         import rjieba
 
@@ -206,7 +207,7 @@ def _short_title(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, i
 
 
 def _nickname(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """老张说, 小王的, 阿强: at the beginning of a clause or after who is asked."""
+    """老张说, 小王的, 阿强: at the beginning of a clause, or after a word such as 找 or 问."""
     word = folded.plain[start:stop]
     if not re.match(r"(?:$|[^\u4e00-\u9fff]|[的说问让帮推要想您你反在来和跟给建修]|怎)", folded.after(stop, 2)):
         return
@@ -225,14 +226,14 @@ def _dotted(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
 
 
 def _english(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """After Mr, my wife, regards: capitals."""
+    """After Mr, my wife, regards: words with capitals."""
     match = _ENGLISH.match(folded.after(stop, 60))
     if match:
         yield stop, stop + match.end()
 
 
 def _english_self(folded: Folded, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """After I am, this is: capitals with the end of the clause, or and, from, … behind them."""
+    """After I am, this is: words with capitals, followed by the end of the clause or by and, from, …"""
     text = folded.after(stop, 80)
     match = _ENGLISH.match(text)
     titled = match and re.match(r"(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b", text)

@@ -19,7 +19,7 @@ _VERSION_AFTER = re.compile(r"(?i)\s*(?:版|升级|更新|固件|系统|release|
 
 
 def _is_ipv4(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """Four numbers to 255 may be a version of software: what is said beside them tells, else how large they are."""
+    """Four numbers up to 255 may be a software version: the words beside them decide, otherwise their size does."""
     parts = [int(p) for p in re.findall(r"\d+", folded.plain[start:stop])]
     around = folded.before(start, 2)[-1:] + folded.after(stop, 2)
     if max(parts) > 255 or re.match(r"\.?\d", folded.after(stop, 2)) or re.match(r"[.\d]", around):

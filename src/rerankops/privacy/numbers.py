@@ -1,6 +1,6 @@
-"""Telephones, identity cards and bank cards among digits, however these are grouped.
+"""Telephones, identity cards and bank cards among digits, whatever their grouping.
 
-Digits with signs between them are one run. In a run, each place where a group begins may begin a number.
+Digits with signs between them form one run. In a run, a number may begin wherever a group begins.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from rerankops.privacy.rules import Span, digit_suspects
 _RUN = r"[0-9](?:[^a0-9\n]{0,4}[0-9]){6,}"
 _LONGEST_RUN = 90
 _WINDOWS = 5
-"""Digits of a run that are looked at together, and how often; a text with a longer run is no query."""
+"""_LONGEST_RUN digits of a run are looked at together, at most _WINDOWS times; a text with a longer run is not a
+query."""
 
 _SAYS_TELEPHONE = re.compile(
     r"(?i)(?:电话|電話|手机|手機|座机|固话|固定电话|联系方式|联系我|号码|我的?号|来电|致电|拨打?|回电|传真|热线|whats ?app|"
@@ -44,12 +45,12 @@ _UNIT_AFTER = re.compile(
 _RANGE = re.compile(r"[1-9]\d*00\s?[-~]\s?[1-9]\d*00")
 _PLAIN_SIGNS = frozenset(" -./,x~+:")
 _NEIGHBOURS = ("HK", "TW", "MO", "JP", "KR", "GB", "SG", "AU")
-"""Where national numbers with hyphens are also looked for; a valid number there is one."""
+"""Regions where national numbers with hyphens are also looked for; a valid number in one of them counts."""
 _AREA = re.compile(r"0(?:10|2\d|[3-9]\d\d)([2-9]\d{6,7})")
 
 
 class _Run:
-    """Digits of a run: what they are, where they stand in the copy, what stands before each."""
+    """Digits of a run: their values, their positions in the copy, and the text before each."""
 
     def __init__(self, folded: Folded, start: int, stop: int) -> None:
         self.folded = folded
@@ -67,7 +68,7 @@ class _Run:
         return at == len(self.digits) or self.gaps[at] != "" or self._turns(at)
 
     def _turns(self, at: int) -> bool:
-        """Where plain digits and numerals of another writing meet: 13812340001一次."""
+        """Whether plain digits and numerals of another script meet here: 13812340001一次."""
         left, right = self.folded.plain[self.places[at] - 1], self.folded.plain[self.places[at]]
         return left.isascii() != right.isascii() and at in (11, 18)
 
@@ -86,7 +87,7 @@ class _Run:
 
 
 def find(folded: Folded, region: str, crowded: set[int]) -> list[Span]:
-    """Telephones, identity cards, bank cards, devices. region: where numbers without a country code belong."""
+    """Telephones, identity cards, bank cards, devices. region: for numbers without a country code."""
     found: list[Span] = []
     for start, stop in digit_suspects(_RUN, folded, crowded):
         windows = 0
@@ -103,7 +104,7 @@ def find(folded: Folded, region: str, crowded: set[int]) -> list[Span]:
 
 
 def unsettled(folded: Folded, crowded: set[int]) -> list[Span]:
-    """Long numbers that nothing explains: a person's, or a part's. To be called when all else is taken."""
+    """Long numbers that nothing explains: a person's, or a part's. Call this after all other rules."""
     found = []
     for start, stop in digit_suspects(r"[0-9]{12,}", folded, crowded):
         digits = bytes(folded.digits[start:stop]).decode()
@@ -248,7 +249,7 @@ def _landline(run: _Run, at: int, region: str, said: bool) -> tuple[int, Span] |
 
 
 def _national(run: _Run, at: int, region: str, said: bool) -> tuple[int, Span] | None:
-    """Numbers as the configured region, North America and the neighbours write them."""
+    """Numbers in the formats of the configured region, North America and the neighbours."""
     size = len(run.digits)
     for stop in range(min(size, at + 12), at + 6, -1):
         if not run.ends(stop) or _part(run, at, stop):
@@ -279,7 +280,7 @@ def _said_to_be_a_telephone(run: _Run, at: int) -> tuple[int, Span] | None:
 
 
 def _extension(run: _Run, at: int, stop: int) -> tuple[int, Span]:
-    """With what is dialled after it: -801, 转6, ext. 22."""
+    """The number with its extension: -801, 转6, ext. 22."""
     span = _with_sign(run, at, stop)
     after = re.match(r"(?i)\s?(?:[-#]|转|分机|ext\.?|x)\s?[:：]?\s?\d{1,5}(?!\d)", run.folded.after(span.stop, 14))
     if not after:
@@ -289,7 +290,7 @@ def _extension(run: _Run, at: int, stop: int) -> tuple[int, Span]:
 
 
 def _with_sign(run: _Run, at: int, stop: int) -> Span:
-    """A plus and a bracket before the number, and a bracket after its country code, belong to it."""
+    """The number including a plus and a bracket before it, and a bracket after its country code."""
     start = run.places[at]
     sign = re.search(r"[(+]{1,2}$", run.folded.before(start, 2))
     return Span(start - (len(sign.group()) if sign else 0), run.places[stop - 1] + 1, PHONE)

@@ -1,4 +1,4 @@
-"""Redaction: the texts without personal data, how many were removed, and which texts are in doubt."""
+"""Redaction: the texts without personal data, how many items were removed, and which texts are in doubt."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rerankops.privacy.kinds import NUMBER, PLACEHOLDER, WITHHELD, placeholder
 from rerankops.privacy.rules import Rule, Span, run
 
 Recogniser = Callable[[list[str]], "list[list[tuple[int, int, str]]]"]
-"""From texts to what it finds in each: first character, the one after the last, kind."""
+"""From texts to the finds in each: first character, the one after the last, kind."""
 _BATCH = 2_000_000
-"""Characters that are searched at a time."""
+"""Maximum number of characters that are searched at a time."""
 _PASSES = 3
 _UUID = Rule(NUMBER, r"(?i)\b([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\b")
 _PLACEHOLDER = re.compile(PLACEHOLDER)
@@ -28,13 +28,14 @@ UNSTABLE = "what is left reads as personal data again and again"
 
 
 def redact(texts: pl.Series, *, region: str, names: str | Recogniser = "rules") -> pl.DataFrame:
-    """Columns text (the original but for placeholders), redactions (how many) and doubt, order kept.
+    """Redacts texts. Returns the columns text (the original but for placeholders), redactions (how many) and doubt, one
+    row a text in the same order.
 
-    doubt: null, or why a text must be set aside and not be used: it holds what may be personal data and cannot be told.
-    What is in doubt is masked in `text` all the same.
+    doubt: null, or why a text must be set aside and not be used: it holds possible personal data that cannot be
+    decided. What is in doubt is masked in `text` all the same.
 
-    region: where telephone numbers without a country code belong, as in ISO 3166 (`CN`). names: how names
-    and addresses are recognised: off, rules, or the rules and a recogniser. Raises SettingsError when there is no such region.
+    region: for telephone numbers without a country code, as in ISO 3166 (`CN`). names: how to recognise names and
+    addresses: off, rules, or the rules and a recogniser. Raises SettingsError when the region does not exist.
     """
     if region not in phonenumbers.SUPPORTED_REGIONS:
         raise SettingsError(f"setting queries.phone_region is {region!r}, expected a region of ISO 3166 such as CN")
@@ -67,7 +68,7 @@ def redact(texts: pl.Series, *, region: str, names: str | Recogniser = "rules") 
 
 
 def _rules(names: str | Recogniser) -> str:
-    """What looks at texts again: a model would be asked about texts with placeholders, which it was not taught."""
+    """The recogniser for later passes: a model was not trained on texts with placeholders."""
     return names if isinstance(names, str) else "rules"
 
 
@@ -87,7 +88,7 @@ def _batches(pending: list[int], rows: list[str]) -> Iterator[list[int]]:
 def _search(
     texts: list[str], region: str, recogniser: str | Recogniser
 ) -> Iterator[tuple[int, list[Span], str | None]]:
-    """The rows in which something is, with the spans of each in its own characters and a reason to set it aside."""
+    """The rows with finds: the spans of each in its own characters, and a reason to set it aside."""
     lengths = np.array([len(text) + 1 for text in texts])
     starts = np.cumsum(lengths) - lengths
     joined = "\n".join(texts) + "\n"
@@ -115,7 +116,7 @@ def _search(
 
 
 def _find(folded: Folded, region: str, recogniser: str | Recogniser, crowded: set[int]) -> list[Span]:
-    """Earlier expressions know better than later ones, which do not see what those took."""
+    """Runs the expressions in order of reliability; later ones do not see what earlier ones took."""
     found: list[Span] = []
     skipped: set[int] = set()
 
@@ -128,7 +129,7 @@ def _find(folded: Folded, region: str, recogniser: str | Recogniser, crowded: se
     take(run((*contacts.RULES, *network.RULES), folded, crowded))
     take(run((*identifiers.RULES, *birth.RULES), folded, crowded))
     machine = run((_UUID,), folded, crowded)
-    folded.take([(s.start, s.stop) for s in machine])  # no digits of it are anybody's number
+    folded.take([(s.start, s.stop) for s in machine])  # none of its digits is a person's number
     take(numbers.find(folded, region, crowded))
     if recogniser != "off":
         take(run(addresses.RULES, folded, crowded))
@@ -138,7 +139,7 @@ def _find(folded: Folded, region: str, recogniser: str | Recogniser, crowded: se
 
 
 def _merged(spans: list[Span]) -> list[Span]:
-    """Spans that overlap are one, of the kind that was found first."""
+    """Merges overlapping spans into one, of the kind that was found first."""
     order = {id(s): n for n, s in enumerate(spans)}
     merged: list[tuple[Span, int]] = []
     for span in sorted(spans, key=lambda s: (s.start, -s.stop)):

@@ -1,4 +1,4 @@
-"""Redaction as the settings of queries say it is done."""
+"""Redaction with the settings of queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rerankops.privacy.redaction import Recogniser, redact
 
 
 class Redactor:
-    """Takes personal data out of texts; the same settings take out the same."""
+    """Removes personal data from texts; the same settings remove the same data."""
 
     def __init__(self, settings: QuerySettings) -> None:
         self._region = settings.phone_region
@@ -26,14 +26,14 @@ class Redactor:
             "region": settings.phone_region,
             "names": settings.names.identity(),
         }
-        """What decides about the result: part of the address of whatever is made from it."""
+        """What decides the result: part of the address of all that is made from it."""
 
     def redact(self, texts: pl.Series) -> pl.DataFrame:
         """See rerankops.privacy.redact."""
         return redact(texts, region=self._region, names=self._names)
 
     def column(self, values: pl.Series) -> pl.Series:
-        """A column of few distinct values, such as the name of a log; null stays null."""
+        """Redacts a column with few distinct values, such as the name of a log; null stays null."""
         distinct = values.unique().drop_nulls()
         return values.replace_strict(distinct, self.redact(distinct)["text"], return_dtype=pl.String, default=None)
 

@@ -1,7 +1,7 @@
-"""A way to write personal data, and running many of these over a batch.
+"""A rule describes one form of personal data; this module runs many rules over a batch.
 
-An expression of RE2, which takes time linear in the text whatever the text is, finds suspects; a decision about each
-looks at a bounded stretch around it.
+An RE2 expression finds suspects in time linear in the text, whatever the text is. A decision about each suspect looks
+at a bounded stretch around it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import re2
 from rerankops.privacy.folding import ROW_END, Folded
 
 SUSPECTS_A_ROW = 400
-"""A text with more suspects of one expression than this is no query; it is withheld whole."""
+"""A text with more suspects of one expression than this is not a query; all of it is withheld."""
 
 
 class Span(NamedTuple):
-    """A stretch of the copy that goes."""
+    """A stretch of the copy to remove."""
 
     start: int
     stop: int
@@ -28,13 +28,13 @@ class Span(NamedTuple):
 
 
 Decision = Callable[[Folded, int, int], "tuple[int, int] | None"]
-"""From a suspect's place to what goes, or None."""
+"""From a suspect's span to the span to remove, or None."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """kind: see kinds.py. pattern: RE2's syntax; its first group that matched, or all of it, is the suspect.
-    decide: narrows the suspect or lets it go; without it every suspect goes."""
+    """kind: see kinds.py. pattern: RE2 syntax; its first group that matched, or the whole match, is the suspect.
+    decide: narrows the suspect or rejects it; without it every suspect is removed."""
 
     kind: str
     pattern: str
@@ -42,7 +42,7 @@ class Rule:
 
 
 def run(rules: Iterable[Rule], folded: Folded, crowded: set[int]) -> list[Span]:
-    """What the rules find. crowded: gets a place in each row that has too many suspects."""
+    """The spans that the rules find. crowded: receives a position in each row that has too many suspects."""
     found = []
     for rule in rules:
         for start, stop in suspects(rule.pattern, folded, crowded):
@@ -53,14 +53,14 @@ def run(rules: Iterable[Rule], folded: Folded, crowded: set[int]) -> list[Span]:
 
 
 def suspects(pattern: str, folded: Folded, crowded: set[int]) -> Iterator[tuple[int, int]]:
-    """Where the pattern's first group that matched, or all of it, lies in the copy."""
+    """Spans in the copy of the pattern's first group that matched, or of the whole match."""
     expression = compiled(pattern)
     for start, stop in _matches(expression, folded.encoded, crowded, folded):
         yield int(folded.at[start]), int(folded.at[stop])
 
 
 def digit_suspects(pattern: str, folded: Folded, crowded: set[int]) -> Iterator[tuple[int, int]]:
-    """The same among the digits of the copy, whose bytes are its characters."""
+    """Like `suspects`, but among the digits of the copy, where one byte is one character."""
     yield from _matches(compiled(pattern), bytes(folded.digits), crowded, None)
 
 

@@ -1,4 +1,4 @@
-"""Passwords, tokens, keys and the secrets that stand in URLs."""
+"""Passwords, tokens, keys and the secrets in URLs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _YEAR_OR_COUNT = re.compile(r"\s*(?:年|款|位|个|次|版|天|分钟|公里|�
 
 
 def _is_secret(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """A word alone (`password reset`) and a year or a count (密码2024款) are none."""
+    """A word alone (`password reset`) and a year or a count (密码2024款) are not secrets."""
     text = folded.plain[start:stop].rstrip(".:!")
     stop = start + len(text)
     number = any(c.isdigit() for c in text)
@@ -40,7 +40,7 @@ def _is_secret(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
 
 
 def _is_random(folded: Folded, start: int, stop: int) -> tuple[int, int] | None:
-    """Upper, lower and digits in no order: no word and no part number of that length is written so."""
+    """Upper case, lower case and digits in no order: words and part numbers of that length do not look like this."""
     text = folded.plain[start:stop]
     kinds = ["0" if c.isdigit() else "a" if c.islower() else "A" for c in text if c.isalnum()]
     changes = sum(a != b for a, b in itertools.pairwise(kinds))
