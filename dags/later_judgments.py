@@ -1,9 +1,9 @@
-"""Judgments that come while a retraining is under way are not forgotten.
+"""Judgments that arrive during a retraining are not lost.
 
-Airflow starts one run of a DAG at a time here, and of asset events that come meanwhile it may keep one or none
-(apache/airflow#56050). So the last task of a retraining looks itself whether judgments came after its plan that make
-another retraining due, and starts that. It looks also when the retraining failed or was refused; being a teardown, it
-has no part in what the run's state is.
+Airflow runs this DAG one run at a time, and may keep one or none of the asset events that arrive meanwhile
+(apache/airflow#56050). So the last task of a retraining itself looks for judgments that arrived after its plan and make
+another retraining due, and starts that retraining. It does so also when the retraining failed or was refused. As a
+teardown, it does not affect the state of the run.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk.exceptions import AirflowSkipException
 
 WHEN_DUE = {"asset_triggered", "operator_triggered"}
-"""Types of runs that ask whether a retraining is due: those that an asset started, and those that this task did."""
+"""Types of runs that check whether a retraining is due: those started by an asset, and those started by this task."""
 
 
 class RetrainForLater(TriggerDagRunOperator):
-    """plan: what plan_retraining returned, None when it was skipped. The same judgments are one run, however often the
-    task is tried."""
+    """plan: what plan_retraining returned, None when it was skipped. The same judgments start only one run, however
+    often the task is tried."""
 
     template_fields = (*TriggerDagRunOperator.template_fields, "plan")
 
@@ -38,6 +38,6 @@ class RetrainForLater(TriggerDagRunOperator):
 
 
 def look_again(plan: Any, after: list[Any], dag_id: str) -> None:
-    """Wires the look into the DAG at hand, as its last task. after: tasks that end the run."""
+    """Adds this check to the current DAG as its last task. after: tasks that end the run."""
     again = RetrainForLater(task_id="retrain_for_later_judgments", plan=plan, trigger_dag_id=dag_id)
     after >> again.as_teardown()

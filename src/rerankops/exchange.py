@@ -1,7 +1,7 @@
-"""HTTP exchanges that end: a reply may take so many seconds in all, be so large once it is unpacked, and nest so deep.
+"""HTTP exchanges with limits: on the total time of a reply, its size once unpacked, and its nesting depth.
 
-httpx's time-outs are for each read, so a server that sends a byte now and then is never late by them. Here the time is
-for the whole reply, its headers included.
+httpx applies its time-outs to each read, so a server that sends a byte now and then never exceeds them. Here the limit
+is on the whole reply, including its headers.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import httpcore
 import httpx
 
 DEPTH = 100
-"""Lists and objects inside one another that a reply may have. No API answers with more, and Python's own limit would
-depend on who calls."""
+"""How deep lists and objects may nest in a reply. No API sends deeper replies, and Python's own limit would depend on
+the caller."""
 _PACKED = {"gzip", "x-gzip", "deflate"}
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)  # "?: a string that never ends is one
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)  # "?: a string without an end is one token
 
 
 class TooLarge(Exception):
-    """The reply is larger than allowed; str: how large it may be."""
+    """The reply is larger than allowed; the message says how large it may be."""
 
 
 class TooSlow(Exception):
-    """The reply was not there, or not whole, within the time allowed."""
+    """The reply did not arrive, or was not complete, within the time allowed."""
 
 
 class TooDeep(ValueError):
-    """JSON with more lists and objects inside one another than any reply needs."""
+    """JSON with lists and objects nested deeper than any reply needs."""
 
 
 class Reply(NamedTuple):
-    """What came back. content: unpacked."""
+    """A reply. content: unpacked."""
 
     status: int
     headers: httpx.Headers
@@ -45,14 +45,14 @@ class Reply(NamedTuple):
 
 
 class Exchanges:
-    """An httpx client whose exchanges end. client: also one with proxies; it is closed by whoever made it."""
+    """An httpx client with limits on its exchanges. client: may use proxies; its creator closes it."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
         self._ends = threading.local()
         for transport in (client._transport, *client._mounts.values()):
             pool = getattr(transport, "_pool", None)
-            if pool is not None:  # httpx has no public way to say how its bytes are read
+            if pool is not None:  # httpx has no public way to change how it reads
                 pool._network_backend = _Backend(pool._network_backend, self._ends)
 
     def send(
@@ -66,7 +66,8 @@ class Exchanges:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> Reply:
-        """One request and its reply. Raises TooLarge, TooSlow, and what httpx raises."""
+        """Sends one request and returns its reply. seconds: for the whole exchange. largest: bytes, unpacked. Raises
+        TooLarge, TooSlow, and what httpx raises."""
         self._ends.at = time.monotonic() + seconds
         sent = {"accept-encoding": "gzip", **(headers or {})}
         try:
@@ -99,7 +100,7 @@ class Exchanges:
 
 
 def parse(content: bytes) -> Any:
-    """The JSON of a reply. Raises ValueError; TooDeep when it nests deeper than DEPTH."""
+    """The JSON value of a reply. Raises ValueError; TooDeep when it nests deeper than DEPTH."""
     if content.count(b"[") + content.count(b"{") > DEPTH:
         depth = 0
         for token in _TOKENS.finditer(content):
@@ -111,7 +112,7 @@ def parse(content: bytes) -> Any:
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Opens connections whose reads end when the exchange of their thread does."""
+    """Opens connections whose reads end when the exchange of their thread ends."""
 
     def __init__(self, inner: httpcore.NetworkBackend, ends: threading.local) -> None:
         self._inner, self._ends = inner, ends

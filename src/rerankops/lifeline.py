@@ -1,7 +1,7 @@
-"""What is started ends with its starter, however that ends.
+"""Ends child processes when their starter ends, however it ends.
 
-A starter holds the writing end of a pipe that is the standard input of what it started. The system closes that end when
-the starter is gone, by SIGKILL too; whoever watches the other end then ends itself and its process group.
+A starter holds the writing end of a pipe that is the child's standard input. The system closes that end when the
+starter is gone, also after SIGKILL. Whoever watches the other end then ends itself and its process group.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from contextlib import suppress
 from typing import Any
 
 GRACE = 5.0
-"""Seconds that what is asked to end may take before it is killed."""
+"""Seconds that a process may take to end before it is killed."""
 
 
 def watch(end: Callable[[], None], descriptor: int = 0) -> None:
-    """Calls `end`, in a thread, once nobody holds the writing end of the pipe `descriptor` any more. Reads nothing."""
+    """Calls `end` in a thread once no process holds the writing end of the pipe `descriptor`. Reads nothing."""
 
     def wait() -> None:
         poll = select.poll()
-        poll.register(descriptor, 0)  # a hang-up is told without being asked for
+        poll.register(descriptor, 0)  # poll reports a hang-up without a request for it
         poll.poll()
         end()
 
@@ -33,11 +33,11 @@ def watch(end: Callable[[], None], descriptor: int = 0) -> None:
 
 
 def end_group_with_stdin(busy: Callable[[], bool] = lambda: True, descriptor: int = 0) -> None:
-    """Makes this process the leader of a process group, and ends the group once nobody holds the other end of standard
-    input (or of a duplicate, `descriptor`) any more.
+    """Makes this process the leader of a process group, and ends the group once no process holds the other end of
+    standard input (or of a duplicate, `descriptor`).
 
-    What is deaf to SIGTERM, this process included, is killed after GRACE. Where `busy` says no at that moment the
-    process is taken to end by itself, and only killed when it does not.
+    Processes that ignore SIGTERM, this one included, are killed after GRACE. If `busy` returns False at that moment,
+    the process should end by itself, and is killed only when it does not.
     """
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
@@ -52,23 +52,24 @@ def end_group_with_stdin(busy: Callable[[], bool] = lambda: True, descriptor: in
 
 
 def end_self() -> None:
-    """Ends this process; after GRACE by SIGKILL, when a library made it deaf to SIGTERM."""
+    """Ends this process. If a library made it ignore SIGTERM, SIGKILL ends it after GRACE."""
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def end_group(leader: subprocess.Popen[Any]) -> None:
-    """Ends a process that was started with start_new_session and all of its process group, and waits for it."""
+    """Ends a process started with start_new_session and its whole process group, and waits for it."""
     _signal(leader.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         leader.wait(GRACE)
-    _signal(leader.pid, signal.SIGKILL)  # also what outlived its leader
+    _signal(leader.pid, signal.SIGKILL)  # also processes that outlived their leader
     leader.wait()
 
 
 def run(command: Sequence[str], *, stdin: int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
-    """subprocess.run with captured text, but whatever stops the wait, also a signal, ends the whole process group."""
+    """subprocess.run with captured text, but any interruption of the wait, including a signal, ends the whole process
+    group."""
     with subprocess.Popen(
         command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -81,5 +82,5 @@ def run(command: Sequence[str], *, stdin: int = subprocess.DEVNULL) -> subproces
 
 
 def _signal(group: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # macOS says so of a group of zombies
+    with suppress(ProcessLookupError, PermissionError):  # macOS raises it for a group of zombies
         os.killpg(group, number)

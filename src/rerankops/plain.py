@@ -1,5 +1,5 @@
-"""Text from outside as people may be shown it: what would steer a terminal, forge a line of a log or turn the reading
-order around is written out, as \\x1b or \\u202e. Everything else stays as it is."""
+"""Makes text from outside safe to show to people: characters that could steer a terminal, forge a log line or reverse
+the reading order are written out, as \\x1b or \\u202e. All other text is unchanged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import re
 from typing import Any
 
 _STEERING = (
-    r"\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, escape sequences begin with one; not tab and line feed
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, which also begin escape sequences; not tab and line feed
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls (Unicode TR 36, TR 39)
-    r"\u2028\u2029\ud800-\udfff\ufff9-\ufffb"  # other line ends, halves of characters, annotations
+    r"\u2028\u2029\ud800-\udfff\ufff9-\ufffb"  # other line ends, lone surrogates, annotations
     r"\U000e0000-\U000e007f"  # invisible tags
 )
 _MANY_LINES = re.compile(f"[{_STEERING}]")
@@ -24,34 +24,34 @@ def shown(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text in one line of a log or of a message: line ends are written out too."""
+    """A text on one line of a log or a message: line ends are written out too."""
     return _ONE_LINE.sub(_written_out, text)
 
 
 FORMULA = r"[\s\u200b\ufeff]*[=+\-@＝＋－＠]|[\t\r\n]"
-"""How a cell begins that a spreadsheet may calculate: OWASP's list, full-width signs, and blanks before a sign."""
+"""How a cell that a spreadsheet may calculate begins: OWASP's list, full-width signs, and blanks before a sign."""
 
 
 def blanked(text: str) -> str:
-    """A text of several lines with a space for each character that would steer."""
+    """A text of several lines with a space in place of each steering character."""
     return _MANY_LINES.sub(" ", text)
 
 
 def in_markdown(text: str) -> str:
-    """A text in a line of Markdown: no tag, code, link or picture begins in it, wherever it is rendered."""
+    """A text for one line of Markdown: it starts no tag, code, link or picture, wherever it is rendered."""
     escaped = re.sub(r"([\[\]`\\])", r"\\\1", one_line(" ".join(text.split())))
     return escaped.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def as_json(document: Any, **options: Any) -> str:
-    """JSON that is safe to print and means the same: what would steer stands as its JSON escape."""
+    """JSON that is safe to print and means the same: steering characters become JSON escapes."""
     return _MANY_LINES.sub(
         lambda found: json.dumps(found[0])[1:-1], json.dumps(document, ensure_ascii=False, **options)
     )
 
 
 class LineFormatter(logging.Formatter):
-    """A record a line, whatever its message quotes; a traceback keeps its lines."""
+    """Writes one line a record, whatever its message quotes; a traceback keeps its lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = one_line(record.message)

@@ -1,8 +1,8 @@
-"""Tables for people's spreadsheets, written so that they come back as they went out.
+"""Tables for people's spreadsheets, written so that they come back unchanged.
 
-A spreadsheet calculates what begins like a formula (OWASP, "CSV injection"; full-width signs as well), and makes
-numbers and dates of texts that look like them: 0012 becomes 12, 73928e05 becomes 7.39E+09. In CSV such a text gets an
-apostrophe before it, which `sent` takes away again; in a workbook the cells are text.
+A spreadsheet calculates cells that begin like a formula (OWASP, "CSV injection"; also with full-width signs). It turns
+texts that look like numbers and dates into those: 0012 becomes 12, 73928e05 becomes 7.39E+09. In CSV such a text gets
+an apostrophe before it, which `sent` removes; in a workbook the cells are text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from rerankops.plain import FORMULA
 
 _SOURCE = r"(?s)^'*(?:" + FORMULA + r"|[\d.,:/%\s年月日时分秒+-]*\d[\d.,:/%eE\s年月日时分秒+-]*$|(?i:true|false)$)"
-"""Formulas, numbers, dates and times, truth values; those that have an apostrophe already too."""
+"""Formulas, numbers, dates, times and truth values, including those that already have an apostrophe."""
 _RISKY = re.compile(_SOURCE)
 _NO_CELL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """Characters that XML, and so a workbook, cannot hold."""
@@ -30,12 +30,12 @@ def guarded(text: str) -> str:
 
 
 def sent(cell: Any) -> Any:
-    """What `guarded` made a cell of; anything else as it is."""
+    """The text that `guarded` made the cell from; any other cell unchanged."""
     return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _RISKY.match(cell) else cell
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str | None]]) -> bytes:
-    """UTF-8 with a byte order mark, without which Excel takes Chinese for something else."""
+    """UTF-8 with a byte order mark; without it Excel reads Chinese in another encoding."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(columns)
@@ -44,8 +44,8 @@ def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str | None]]) -> 
 
 
 def as_workbook(columns: Sequence[str], rows: Iterable[Mapping[str, str | None]]) -> bytes:
-    """An .xlsx with one sheet. All cells are formatted as text, those to be filled in as well, so that what people type
-    stays as they typed it. A text longer than a cell can hold (32,767 characters) is cut, with … at its end."""
+    """An .xlsx with one sheet. All cells are formatted as text, including those to be filled in, so that what people
+    type stays as they typed it. A text longer than a cell can hold (32,767 characters) is cut and ends with …."""
     from openpyxl import Workbook
     from openpyxl.styles import Alignment, Font
 
@@ -60,10 +60,10 @@ def as_workbook(columns: Sequence[str], rows: Iterable[Mapping[str, str | None]]
             cell.number_format = "@"
             cell.alignment = wrapped
             text = _NO_CELL.sub(" ", row[name] or "")
-            text = f"'{text}" if text.startswith("'") and _RISKY.match(text) else text  # `sent` takes one away
+            text = f"'{text}" if text.startswith("'") and _RISKY.match(text) else text  # `sent` removes one
             if text:
                 cell.value = text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
-                cell.data_type = "s"  # else a text that begins with = would be a formula
+                cell.data_type = "s"  # otherwise a text that begins with = would be a formula
             longest[place - 1] = max(longest[place - 1], *map(len, text.split("\n")))
             if number == 1:
                 cell.font = bold

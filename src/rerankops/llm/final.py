@@ -1,19 +1,19 @@
-"""What a model says in the end: its answer without thinking, code fences and end marks, or why there is none.
+"""The final answer of a model, without thinking, code fences and end marks, or the reason why there is none.
 
-| what comes back                                            | what it is                                     |
+| what comes back                                            | result                                         |
 |------------------------------------------------------------|------------------------------------------------|
 | a text that ended by itself                                | the answer                                     |
-| a block of thinking before it, closed, empty or not        | left out; the answer is what follows           |
-| an answer that is one code block as a whole                | what stands in it                              |
-| cut at the limit of tokens; cut within its thinking        | none: cut                                      |
-| nothing, or thinking alone, in the text or a field apart   | none: empty                                    |
+| a closed block of thinking before it, empty or not         | left out; the answer is what follows           |
+| an answer that is one code block as a whole                | the content of the block                       |
+| cut at the token limit; cut within its thinking            | none: cut                                      |
+| nothing, or only thinking, in the text or another field    | none: empty                                    |
 | withheld by the server's filter                            | none: filtered                                 |
-| a refusal in a field of its own                            | none: declined                                 |
-| a call of a tool                                           | none: tool                                     |
+| a refusal in its own field                                 | none: declined                                 |
+| a tool call                                                | none: tool                                     |
 | thinking that does not end, ends twice, or comes later     | none: unreadable                               |
-| another reason for its end that this table does not have   | none: stopped                                  |
+| a finish reason that is not in this table                  | none: stopped                                  |
 
-Thinking is never taken for an answer: what a model weighs is not what it says.
+Thinking is never taken for an answer: a model considers things in it that it does not say.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ _THINKING = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
 )
-"""Marks around thinking, as templates of today's models write them where the server does not take it out."""
+"""Marks around thinking, as templates of today's models write them when the server does not remove it."""
 _OPENING = re.compile("|".join(re.escape(opening) for opening, _ in _THINKING), re.IGNORECASE)
 _CLOSING = re.compile("|".join(re.escape(closing) for _, closing in _THINKING), re.IGNORECASE)
 _END_MARK = re.compile(r"\s*(?:<\|im_end\|>|<\|eot_id\|>|<\|end\|>|<\|return\|>|<\|endoftext\|>|</s>)\s*\Z")
 _FENCE = re.compile(r"(?P<fence>```|~~~)[A-Za-z]*[ \t]*\n?(?P<inside>.*?)\s*(?P=fence)", re.DOTALL)
 
 NO_THINKING = "llm.extra {chat_template_kwargs: {enable_thinking: false}} or {reasoning_effort: none}"
-"""The settings that switch thinking off: vLLM, SGLang and llama.cpp know the first, others the second."""
+"""Settings that switch thinking off: vLLM, SGLang and llama.cpp know the first, others the second."""
 
 
 class Final(NamedTuple):
-    """text: what the model says; None when it says nothing that counts. reason: "KIND: WORDS" then, with the setting
-    that helps. reply: what came back, for a person to look at."""
+    """text: the model's answer; None if there is no valid answer. reason: then "KIND: WORDS", with the setting that
+    helps. reply: what came back, for a person to look at."""
 
     text: str | None
     reason: str = ""
@@ -60,12 +60,13 @@ class Final(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The kind of the reason; "" where there is none."""
+        """The kind of the reason; "" if there is none."""
         return self.reason.partition(":")[0]
 
 
 def final(answer: Answer | NoAnswer, limit: str = "llm.max_tokens") -> Final:
-    """See the table above. limit: the setting of how long an answer may be, for the words."""
+    """The final answer according to the table above. limit: the setting for the length of an answer, named in
+    messages."""
     if isinstance(answer, NoAnswer):
         return Final(None, f"{answer.kind}: {answer.words}", answer.reply)
     reply = _shown(answer)
@@ -101,13 +102,13 @@ def final(answer: Answer | NoAnswer, limit: str = "llm.max_tokens") -> Final:
 
 
 def unfenced(text: str) -> str:
-    """What stands in a text that is one code block as a whole; another text as it is."""
+    """The content of a text that is one code block as a whole; any other text unchanged."""
     found = _FENCE.fullmatch(text)
     return found["inside"].strip() if found and found["fence"] not in found["inside"] else text
 
 
 def unreadable(found: Final, wanted: str) -> str:
-    """The reason for a reply that is an answer, but not of the form that was asked for."""
+    """The reason for a reply that is an answer, but not in the requested form."""
     text = " ".join((found.text or "").split())
     cut = f"{text[:80]}…" if len(text) > 80 else text
     return (
@@ -117,7 +118,7 @@ def unreadable(found: Final, wanted: str) -> str:
 
 
 def _without_thinking(text: str) -> str | None:
-    """The text behind the thinking; None where its end cannot be told.
+    """The text after the thinking; None when the end of the thinking is unclear.
 
     A chat template may write the opening mark itself, so that the reply begins within the thinking.
     """

@@ -1,4 +1,4 @@
-"""What a server sent, read strictly: an answer, or in one line why it is none."""
+"""Reads a server's reply strictly: an answer, or one line that says why there is none."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rerankops import exchange
 from rerankops.llm.asking import NoAnswer
 
 SHOWN = 2000
-"""Characters of a reply that are kept to be shown to a person."""
+"""Characters of a reply that are kept to show to a person."""
 _REASONING = ("reasoning_content", "reasoning", "thinking")
-"""Fields of a message in which servers send thinking apart: DeepSeek and vLLM, OpenRouter and Ollama, others."""
+"""Message fields in which servers send thinking separately: DeepSeek and vLLM, OpenRouter and Ollama, others."""
 BROKEN_OFF = frozenset({"abort", "error", "network_error", "insufficient_system_resource"})
-"""Finish reasons of a reply that the server did not bring to its end, of vLLM, OpenRouter, Zhipu and DeepSeek."""
+"""Finish reasons of a reply that the server did not complete, from vLLM, OpenRouter, Zhipu and DeepSeek."""
 
 
 class NotThis(Exception):
-    """No answer to this prompt, and another try would bring none. reply: what came back."""
+    """There is no answer to this prompt, and another try would not bring one. reply: what came back."""
 
     def __init__(
         self, kind: Literal["refused", "unavailable", "malformed", "budget"], words: str, reply: str = ""
@@ -42,7 +42,8 @@ class Unsent(Again):
 
 
 class FormRefused(NotThis):
-    """The server will not answer this prompt in its form. lasting: nor another prompt; else it may have been broken."""
+    """The server will not answer this prompt in its form. lasting: other prompts in this form will fail too; if False,
+    the server may have failed."""
 
     def __init__(self, words: str, *, lasting: bool) -> None:
         super().__init__("refused", words)
@@ -62,7 +63,8 @@ Tidy = Callable[[str], str]
 
 
 def read(headers: httpx.Headers, raw: bytes, tidy: Tidy) -> Mapping[str, Any]:
-    """The JSON object of a reply; some servers call theirs text/plain."""
+    """The JSON object of a reply; some servers label theirs text/plain. Raises NotThis for a reply that is not one,
+    Again for incomplete JSON."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     shown, whole = tidy(_visible(raw)), visible(raw)
     try:
@@ -83,8 +85,8 @@ def read(headers: httpx.Headers, raw: bytes, tidy: Tidy) -> Mapping[str, Any]:
 
 
 def error_of(reply: Mapping[str, Any]) -> tuple[int | None, str, str] | None:
-    """The error that a reply with status 200 holds, if it holds one: (status, words, code). status: the HTTP status
-    that it stands for; None where it names none."""
+    """The error in a reply with status 200, if there is one: (status, words, code). status: the HTTP status that it
+    stands for; None if it names none."""
     choice = _choice(reply)
     error = reply.get("error") or (choice or {}).get("error")
     if not error:
@@ -95,7 +97,8 @@ def error_of(reply: Mapping[str, Any]) -> tuple[int | None, str, str] | None:
 
 
 def content(reply: Mapping[str, Any], tidy: Tidy, raw: bytes) -> Said:
-    """What the first choice says. raw: the reply, to be shown where it says nothing."""
+    """What the first choice says. raw: the reply, to show if it says nothing. Raises NotThis when there is no choice,
+    or its content is not text."""
     first = _choice(reply)
     message = first.get("message") if first else None
     if first is None or not isinstance(message, Mapping):
@@ -125,7 +128,7 @@ def usage(reply: Mapping[str, Any]) -> int | None:
 
 
 def reason(raw: bytes) -> tuple[str, str]:
-    """What an error reply says, and its code."""
+    """The message of an error reply, and its code."""
     try:
         error = exchange.parse(raw)
     except (ValueError, RecursionError):
@@ -134,17 +137,17 @@ def reason(raw: bytes) -> tuple[str, str]:
 
 
 def visible(raw: bytes) -> str:
-    """What a person is shown of a body."""
+    """What a person sees of a body."""
     return shown(raw.decode("utf-8", "replace"))
 
 
 def shown(text: str) -> str:
-    """A text, cut at SHOWN characters, with what is left out counted."""
+    """A text, cut at SHOWN characters, with a count of what is left out."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text) - SHOWN:,} more characters)"
 
 
 def retry_after(value: str | None) -> float:
-    """Seconds, from a number of them or an HTTP date; 0 when there is none that can be read."""
+    """Seconds, from a number of seconds or an HTTP date; 0 when there is no readable value."""
     if not value:
         return 0.0
     try:
@@ -168,7 +171,7 @@ def _choice(reply: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _parts(said: Any, tidy: Tidy, raw: bytes) -> tuple[str, str, str]:
-    """(answer, thinking, refusal) of a message's content: a text, or a list of parts of which each says its type."""
+    """(answer, thinking, refusal) of a message's content: a text, or a list of parts, each of which states its type."""
     found: dict[str, list[str]] = {"text": [], "thinking": [], "refusal": []}
     for part in said if isinstance(said, list) else [said or ""]:
         kind, text = ("text", part) if isinstance(part, str) else _part(part)
@@ -179,7 +182,7 @@ def _parts(said: Any, tidy: Tidy, raw: bytes) -> tuple[str, str, str]:
 
 
 def _part(part: Any) -> tuple[str, str | None]:
-    """(kind, text) of one part of a content; text None: it is no text."""
+    """(kind, text) of one part of a content; text None: it is not text."""
     kind = part.get("type") if isinstance(part, Mapping) else None
     if not isinstance(part, Mapping) or not isinstance(kind, str):
         return "text", None
@@ -198,7 +201,7 @@ def _reason(error: Any) -> tuple[str, str]:
 
 
 def _visible(raw: bytes) -> str:
-    """The words of a body, of an HTML page without its markup."""
+    """The words of a body; for an HTML page, without its markup."""
     text = raw[: 16 * 1024].decode("utf-8", "replace")
     if "<html" in text.lower() or "<!doctype" in text.lower():
         text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)

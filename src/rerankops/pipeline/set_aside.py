@@ -1,7 +1,7 @@
-"""Rows from outside that could not be read: kept with their reasons, shown, and looked at again once they are mended.
+"""Rows from outside that could not be read: stored with their reasons, shown, and read again once they are mended.
 
-References `set-aside/SOURCE` name, for the query log, the corpus, each import and each data set, the table
-(records.SetAside) of what its last reading could not use.
+References `set-aside/SOURCE`, for the query log, the corpus, each import and each data set, point at the table
+(records.SetAside) of what the last reading of that source could not use.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from rerankops.records import SetAside
 
 SET_ASIDE = "set-aside"
 MENDED = "mended"
-"""References, one a source: rows that can be read again, until what they became is dealt with."""
+"""References, one a source: rows that can be read again, until their new values are processed."""
 _MOST = 20_000
 
 
 def keep(context: Context, source: str, aside: Aside, *, complete: bool = True) -> None:
-    """Stores what was set aside of a source, personal data taken out, and says how much it is. Examples in `aside` are
-    taken out of them as well, so that messages may quote them.
+    """Stores what was set aside of a source, without personal data, and logs how much it is. Examples in `aside` lose
+    their personal data as well, so that messages may quote them.
 
-    complete: the reading looked at everything; else what stood aside before stands on, after what came, the oldest
-    given up where there is very much of it.
+    complete: the reading looked at everything. Otherwise earlier rows stay set aside, after the new ones; the oldest
+    are dropped when there are too many.
     """
     aside.reword(lambda texts: _without_personal_data(context, texts))
     for item in aside.left_out:
@@ -68,8 +68,9 @@ def keep(context: Context, source: str, aside: Aside, *, complete: bool = True) 
 
 @contextmanager
 def reading_of(context: Context, source: str) -> Iterator[Aside | None]:
-    """Where rows of a source go that cannot be read: with reading.skip_bad they are kept and counted, and more than
-    quality.max_unusable_share of them raises InputError; without it None, and the first of them is refused."""
+    """Collects the rows of a source that cannot be read. With reading.skip_bad they are kept and counted; raises
+    InputError when more than quality.max_unusable_share of them are unusable. Without it yields None, and the first
+    such row is refused."""
     settings = context.settings
     if not settings.reading.skip_bad:
         yield None
@@ -81,8 +82,8 @@ def reading_of(context: Context, source: str) -> Iterator[Aside | None]:
 
 
 def set_aside_before(context: Context, source: str) -> dict[str, set[tuple[int | None, int | None]]]:
-    """Of each file, the places that were set aside, or were until what they became is dealt with; (None, None) is all
-    of a file."""
+    """For each file, the places that are set aside, or were until their new values are processed; (None, None) is the
+    whole file."""
     places: dict[str, set[tuple[int | None, int | None]]] = defaultdict(set)
     for kind in (SET_ASIDE, MENDED):
         address = context.workspace.ref(f"{kind}/{source}")
@@ -95,7 +96,7 @@ def set_aside_before(context: Context, source: str) -> dict[str, set[tuple[int |
 
 
 def forget_mended(context: Context, source: str) -> None:
-    """What rows have become that were mended is dealt with."""
+    """Empties the list of a source's mended rows: their new values are processed."""
     workspace, name = context.workspace, f"{MENDED}/{source}"
     if workspace.ref(name) is not None:
         workspace.point(name, workspace.publish(SetAside, SetAside.empty(), step="set_aside"))
@@ -103,7 +104,7 @@ def forget_mended(context: Context, source: str) -> None:
 
 @step
 def sources(context: Context) -> list[str]:
-    """The sources of which anything was ever set aside."""
+    """The sources that ever had anything set aside."""
     return [name.removeprefix(f"{SET_ASIDE}/") for name in context.workspace.refs(SET_ASIDE)]
 
 
@@ -115,7 +116,7 @@ def stands_aside(context: Context, source: str) -> pa.Table:
 
 
 def _remember_mended(context: Context, source: str, earlier: pa.Table, standing: set[str]) -> None:
-    """A pull whose batch does not go out counts for nothing: until one does, what it has mended is looked at again."""
+    """A pull whose batch is not sent does not count: until one is, the rows that it mended are read again."""
     gone = earlier.filter(pa.array([place not in standing for place in earlier["place"].to_pylist()], pa.bool_()))
     if gone.num_rows:
         workspace, name = context.workspace, f"{MENDED}/{source}"

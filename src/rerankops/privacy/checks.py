@@ -71,8 +71,7 @@ def is_date(digits: str) -> bool:
 
 
 def is_resident_identity(digits: str) -> bool:
-    """Eighteen digits, or the old fifteen, of the mainland (GB 11643): province and date of birth. The last may be
-    X."""
+    """18 digits, or the old 15, of the mainland (GB 11643): province and date of birth. The last may be X."""
     if len(digits) not in (15, 18) or int(digits[:2]) not in _PROVINCES:
         return False
     return is_date(digits[6:14] if len(digits) == 18 else "19" + digits[6:12])
@@ -95,8 +94,8 @@ def is_taiwan_identity(text: str) -> bool:
 
 
 def is_card(digits: str) -> bool:
-    """13 to 19 digits with a correct Luhn digit and the first digits of a known network, or UnionPay's 62 and at least
-    16."""
+    """13 to 19 digits: a correct Luhn digit and the first digits of a known network, or UnionPay's 62 and 16 or
+    more."""
     if not 13 <= len(digits) <= 19 or len(set(digits)) == 1:
         return False
     if digits.startswith("62") and len(digits) >= 16:

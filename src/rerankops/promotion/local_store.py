@@ -1,12 +1,12 @@
-"""MLflow's own SQLite database on this machine: there whole or not at all, and for its owner's eyes alone.
+"""MLflow's own SQLite database on this machine: complete or absent, and readable by its owner only.
 
-MLflow makes the tables one by one in the file itself; of a process that is killed meanwhile, half a schema stays that
-MLflow does not repair. So the database is made under another name and moved. Half a schema with nothing in it, as an
-interrupted start of an earlier version left it, is replaced; a database that holds anything is never touched.
+MLflow creates the tables one by one in the file itself. If the process is killed meanwhile, half a schema remains,
+which MLflow does not repair. So the database is made under another name and moved. An empty half schema, as an
+interrupted start of an earlier version left it, is replaced; a database with any content is never touched.
 
     python -m rerankops.promotion.local_store FILE [--users FILE]
 
-makes what is not there: the store, and the users of a server that asks for a login.
+makes what does not exist: the store, and the users of a server that asks for a login.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from pathlib import Path
 from filelock import FileLock
 
 _BESIDE = ("-journal", "-wal", "-shm")
-"""What SQLite keeps beside a database; it would be applied to whatever has the database's name."""
+"""Files that SQLite keeps beside a database; it would apply them to any database of that name."""
 
 
 def prepare(path: Path) -> None:
-    """Makes the database when there is none, or half of one. Two at once make it once. Raises OSError, and what MLflow
-    raises."""
+    """Makes the database when there is none, or only half of one. Two processes at once make it once. Raises OSError,
+    and what MLflow raises."""
     _prepare(path, _make, ("experiments", "runs", "registered_models", "model_versions"))
 
 
 def prepare_users(path: Path) -> None:
-    """The same for the users and permissions of MLflow's own login."""
+    """Like `prepare`, for the users and permissions of MLflow's own login."""
     _prepare(path, _make_users, ("alembic_version_auth", "users"))
 
 
@@ -44,7 +44,7 @@ def _prepare(path: Path, make: Callable[[Path, Path], None], anything: Sequence[
         return
     with FileLock(path.with_name(f".{path.name}.lock")):
         making = f".making-{path.name}-"
-        for left in path.parent.glob(f"{making}*"):  # whoever made these was killed: the lock is ours
+        for left in path.parent.glob(f"{making}*"):  # whoever made these was killed: we hold the lock
             shutil.rmtree(left, ignore_errors=True)
         if not _is_missing(path, anything):  # another process made it while we waited
             return
@@ -74,8 +74,8 @@ def _make_users(path: Path, _: Path) -> None:
 
 
 def _is_missing(path: Path, anything: Sequence[str]) -> bool:
-    """No database, or one in which nothing ever was. anything: tables of which at least one has a row as soon as a
-    whole database has been opened."""
+    """Whether there is no database, or one that never had content. anything: tables of which at least one has a row
+    once a complete database has been opened."""
     if not path.exists():
         return True
     if not path.is_file():
@@ -85,13 +85,13 @@ def _is_missing(path: Path, anything: Sequence[str]) -> bool:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             kept = [name for name in anything if name in tables]
             return not any(database.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in kept)  # noqa: S608
-        except sqlite3.DatabaseError:  # not a database, or damaged: MLflow says so, and nothing is replaced
+        except sqlite3.DatabaseError:  # not a database, or damaged: MLflow reports it, and nothing is replaced
             return False
 
 
 def _for_its_owner(path: Path) -> None:
     if path.stat().st_mode & 0o077:
-        with suppress(PermissionError):  # another user's, who decided who reads it
+        with suppress(PermissionError):  # it belongs to another user, who decides who reads it
             path.chmod(0o600)
 
 

@@ -1,12 +1,13 @@
-"""The files of a version, and how whoever reads them tells that they are, byte for byte, those that were registered.
+"""The files of a version, and how a reader verifies that they are the registered ones, byte for byte.
 
-`files.json` in the version's folder has the SHA-256 of every other file, `served.py` and `MLmodel` included; the
-version's tag `rerankops.files` has that of `files.json`. A file that is missing, changed, or was not there is an error.
-Two things that MLflow itself leaves in a folder are none of a version's: the name that it was loaded by
-(`registered_model_meta`) and what Python compiled (`__pycache__`).
+`files.json` in the version's folder holds the SHA-256 of every other file, including `served.py` and `MLmodel`; the
+version's tag `rerankops.files` holds the SHA-256 of `files.json`. A file that is missing, changed or added is an error.
+MLflow leaves two things in a folder that do not belong to a version: the name under which it was loaded
+(`registered_model_meta`) and compiled Python (`__pycache__`).
 
-What is stored for one ranker is the same whoever stores it, and when: two machines that register the same decision
-write equal files over one another's. MLflow would put the time, a random id and paths of the machine into `MLmodel`.
+The stored files of a ranker are the same on every machine and at any time: two machines that register the same decision
+overwrite each other's files with equal ones. MLflow would write the time, a random id and paths of the machine into
+`MLmodel`.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ LIST = "files.json"
 MODEL = "MLmodel"
 _OF_MLFLOW = ("registered_model_meta", "__pycache__")
 _FORMAT = "rerankops.files"
-"""In the metadata of `MLmodel`: that the folder must have a list."""
+"""In the metadata of `MLmodel`: the folder must have a list."""
 _ADVICE = "register its ranker again, or serve another version"
 
 
 def finish(folder: Path) -> None:
-    """Makes what MLflow saved to `folder` the same for the same ranker, and adds the list."""
+    """Makes MLflow's output in `folder` identical for the same ranker, and adds the list."""
     about = yaml.safe_load((folder / MODEL).read_text(encoding="utf-8"))
     about.pop("utc_time_created", None)
     function = about["flavors"]["python_function"]
@@ -58,8 +59,8 @@ def check(folder: Path, which: str, promised: str) -> None:
 
 
 def check_list(folder: Path, which: str, *, alone: bool = True) -> None:
-    """Like `check`, where the list itself is all there is to go by. alone: that nothing else is in the folder; else
-    what does not lie in a folder of the version's own is passed over."""
+    """Like `check`, when only the list itself is available. alone: nothing else may be in the folder; if False, files
+    outside the version's own folders are ignored."""
     try:
         files = unseal((folder / LIST).read_bytes())[0]["files"]
         promised = {str(name): str(value) for name, value in files.items()}
@@ -78,9 +79,8 @@ def check_list(folder: Path, which: str, *, alone: bool = True) -> None:
 
 
 def check_loaded(folder: Path) -> None:
-    """For a version that MLflow loads by itself: against its list, where `MLmodel` says that there is one. Versions of
-    before there were lists have none. The folder is the caller's choice (`dst_path`), and may hold more. Raises
-    ArtefactDamaged."""
+    """Checks a version that MLflow loads by itself against its list, if `MLmodel` says that there is one. Versions from
+    before lists have none. The caller chooses the folder (`dst_path`), so it may hold more. Raises ArtefactDamaged."""
     if (folder / LIST).is_file() or _FORMAT.encode() in (folder / MODEL).read_bytes():
         check_list(folder, "this version", alone=False)
 

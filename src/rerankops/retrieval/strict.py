@@ -1,14 +1,15 @@
-"""Loading models strictly: a tensor that is missing, that nobody knows, or that holds no number is an error.
+"""Strict loading of models: missing tensors, unknown tensors and tensors with non-finite values are errors.
 
-transformers fills what a checkpoint lacks with random numbers and leaves out what it does not know, and says so in its
-log alone. Three cases are no damage:
+transformers fills missing tensors with random numbers and drops unknown ones, and reports this only in its log. Three
+cases are not damage:
 
 - Weights that are tied to others are stored once; transformers knows them.
-- A pooler that a checkpoint lacks altogether, where a bare encoder is read by its token states: many are published so.
-- Heads of other tasks: a checkpoint that was trained as a masked language model brings that head along. A name that no
+- A pooler that a checkpoint lacks altogether, for a bare encoder that is read by its token states: many are published
+  like this.
+- Heads of other tasks: a checkpoint that was trained as a masked language model includes that head. A name that no
   architecture of the model's kind has is an error.
 
-A fresh head, which has to be trained, is never guessed from a missing one: the caller declares it.
+A fresh head, which needs training, is never inferred from a missing one: the caller declares it.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ _HEADS = (
     "MODEL_FOR_MULTIPLE_CHOICE_MAPPING",
     "MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING",
 )
-"""Of transformers: from a configuration to the architectures of its kind, by task."""
+"""Mappings in transformers from a configuration to the architectures of its kind, by task."""
 _ADVICE = "fetch the model again, or name another one"
 
 
 def load(make: Callable[[], Model], path: str, setting: str, *, fresh_head: bool = False) -> Model:
-    """What `make` loads from `path`, all of its tensors checked.
+    """The model that `make` loads from `path`, with all of its tensors checked.
 
-    path: folder or hub name, setting: the key that named it, both for messages. fresh_head: the head on top of the
-    encoder may be missing. Raises ModelUnavailable, NotFinite; memory that runs out stays what it is.
+    path: folder or hub name; setting: the key that named it; both are for messages. fresh_head: the head on top of the
+    encoder may be missing. Raises ModelUnavailable, NotFinite; out-of-memory errors pass unchanged.
     """
     with explained(path, setting), _reports() as loaded:
         model = make()
@@ -55,7 +56,7 @@ def load(make: Callable[[], Model], path: str, setting: str, *, fresh_head: bool
 
 @contextmanager
 def explained(path: str, setting: str) -> Iterator[None]:
-    """Whatever the libraries say about files that cannot be read becomes ModelUnavailable, in one line."""
+    """Turns the libraries' errors about unreadable files into ModelUnavailable, in one line."""
     import torch
 
     try:
@@ -68,8 +69,8 @@ def explained(path: str, setting: str) -> Iterator[None]:
 
 @contextmanager
 def _reports() -> Iterator[list[tuple[Any, dict[str, Any]]]]:
-    """Each model that transformers loads within, and what it reports about its tensors: sentence-transformers does not
-    hand on `output_loading_info`."""
+    """Each model that transformers loads in the block, with its report about tensors: sentence-transformers does not
+    pass on `output_loading_info`."""
     from transformers import PreTrainedModel
 
     found: list[tuple[Any, dict[str, Any]]] = []
@@ -119,7 +120,7 @@ def _refuse_unknown(model: Any, report: dict[str, Any], path: str, setting: str)
 
 
 def _names(config: Any) -> set[str]:
-    """Of all tensors of all architectures of a configuration's kind."""
+    """Names of all tensors of all architectures of a configuration's kind."""
     import torch
     from transformers.models.auto import modeling_auto
 
@@ -132,7 +133,7 @@ def _names(config: Any) -> set[str]:
 
 
 def _reads_pooler(model: Any) -> bool:
-    """Whether a sentence-transformers model takes the pooler's output."""
+    """Whether a sentence-transformers model uses the pooler's output."""
     modules = model.modules() if hasattr(model, "modules") else ()
     return any("pooler_output" in str(getattr(module, "modality_config", "")) for module in modules)
 

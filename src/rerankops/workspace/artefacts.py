@@ -1,4 +1,4 @@
-"""A workspace: what steps publish, read and point at. See rerankops.workspace."""
+"""A workspace: steps publish, read and point at artefacts in it. See rerankops.workspace."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Workspace:
             self.root = UPath(Path(self.root.path).absolute())
             self._store = Folder(Path(self.root.path))
         else:
-            self.root = UPath(root, use_listings_cache=False)  # a listing from before another's write is a wrong answer
+            self.root = UPath(root, use_listings_cache=False)  # a listing from before another's write would be wrong
             self._store = ObjectStore(self.root)
 
     # -- addresses ----------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ class Workspace:
     def address(
         self, kind: str, *, step: str, inputs: Sequence[Address] = (), settings: Any = None, version: int = 1
     ) -> Address:
-        """The address that `step` will publish under, given what it reads and the settings that matter to it."""
+        """The address under which `step` will publish, given its inputs and the settings that matter to it."""
         parts = {"step": step, "version": version, "inputs": list(inputs), "settings": settings}
         return f"{kind}/{digest(parts)}"
 
@@ -58,8 +58,8 @@ class Workspace:
         return bool((self._folder(address) / MANIFEST).exists())
 
     def manifest(self, address: Address) -> Manifest:
-        """Raises ArtefactMissing when nothing was published there, ArtefactDamaged when it is not what was stored,
-        FormatTooNew when a later version of rerankops stored it."""
+        """The manifest of an artefact. Raises ArtefactMissing when nothing was published there, ArtefactDamaged when it
+        is not what was stored, FormatTooNew when a later version of rerankops stored it."""
         path = self._folder(address) / MANIFEST
         try:
             data = self._store.read(f"{OBJECTS}/{address}/{MANIFEST}")
@@ -70,7 +70,7 @@ class Workspace:
         return Manifest.from_json(data, address, path)
 
     def place(self, address: Address, name: str = "") -> str:
-        """Where an artefact, or a file of it, lies, for people. Raises what `manifest` does."""
+        """The location of an artefact, or of a file in it, for people. Raises the same errors as `manifest`."""
         inside = [part for part in (self.manifest(address).place, name) if part]
         return "/".join([str(self._folder(address)), *inside])
 
@@ -89,8 +89,8 @@ class Workspace:
     ) -> Address:
         """Stores a table once and returns its address. counts: small numbers to show people, such as redactions.
 
-        With neither inputs nor settings the address comes from the rows themselves.
-        Raises SchemaMismatch when the table is not the record's.
+        Without inputs and settings, the address comes from the rows themselves. Raises SchemaMismatch when the table
+        does not fit the record.
         """
         table = record.conform(table)
         buffer = io.BytesIO()
@@ -106,8 +106,8 @@ class Workspace:
     def read(self, address: Address, record: Record) -> pa.Table:
         """The table at an address, its bytes checked against the manifest.
 
-        Columns that the record got since the table was stored are null in it. Raises ArtefactMissing, ArtefactDamaged,
-        FormatTooNew, or SchemaMismatch when the address holds another record.
+        Columns that were added to the record after the table was stored are null. Raises ArtefactMissing,
+        ArtefactDamaged, FormatTooNew, or SchemaMismatch when the address holds another record.
         """
         manifest = self.manifest(address)
         if manifest.kind == record.name and manifest.version > record.version:
@@ -127,10 +127,11 @@ class Workspace:
             raise ArtefactDamaged(f"{self.place(address, _TABLE)} is not Parquet: {error}; {AGAIN}") from error
 
     def rewrite(self, address: Address, record: Record, table: pa.Table) -> None:
-        """Erasure alone: stores fewer rows where an artefact's table is, under the same address and lineage.
+        """For erasure only: replaces an artefact's table by fewer rows, under the same address and lineage.
 
-        The new file is written beside the old one, then the manifest names it, then what it does not name is deleted: a
-        reader sees all rows or the fewer ones, also of a process that is killed; the next call deletes what that left.
+        The new file is written beside the old one, then the manifest names it, then all other tables are deleted. A
+        reader sees either all rows or the fewer ones, even if the process is killed; the next call deletes what the
+        killed one left.
         """
         before = self.manifest(address)
         buffer = io.BytesIO()
@@ -168,7 +169,8 @@ class Workspace:
         return self._publish(address, {_DOCUMENT: data}, step, 1, 1, inputs, settings, counts, seconds)
 
     def read_document(self, address: Address) -> dict[str, Any]:
-        """Its bytes checked against the manifest. Raises ArtefactMissing, ArtefactDamaged, FormatTooNew."""
+        """The document at an address, its bytes checked against the manifest. Raises ArtefactMissing, ArtefactDamaged,
+        FormatTooNew."""
         data = self._verified(self.manifest(address), _DOCUMENT)
         try:
             document = json.loads(data)
@@ -190,10 +192,11 @@ class Workspace:
         settings: Any = None,
         version: int = 1,
     ) -> Address:
-        """Runs `build(folder)` on an empty local folder and stores what it left there; not run when already stored.
+        """Runs `build(folder)` on an empty local folder and stores the files that it left there; does not run it when
+        they are already stored.
 
-        build returns counts for the manifest, or None. When it raises, nothing is stored. The name manifest.json at
-        the top of the folder is taken: ValueError.
+        build returns counts for the manifest, or None. When it raises, nothing is stored. Raises ValueError when build
+        writes manifest.json at the top of the folder.
         """
         address = self.address(kind, step=step, inputs=inputs, settings=settings, version=version)
         if self.exists(address):
@@ -215,9 +218,9 @@ class Workspace:
 
     @contextlib.contextmanager
     def local_folder(self, address: Address) -> Iterator[Path]:
-        """A folder artefact as a local folder; on an object store it is fetched for the time of the block.
+        """A folder artefact as a local folder; from an object store it is fetched for the duration of the block.
 
-        Every file of it is compared with the manifest first. Raises ArtefactMissing, ArtefactDamaged, FormatTooNew.
+        Each of its files is first compared with the manifest. Raises ArtefactMissing, ArtefactDamaged, FormatTooNew.
         """
         with self._store.folder(self.manifest(address)) as folder:
             yield folder
@@ -232,10 +235,10 @@ class Workspace:
         self._store.replace(f"refs/{name}.json", references.to_json(address))
 
     def claim(self, name: str, address: Address) -> Address:
-        """Points the reference `name` at an address unless it was set before; returns what it points at now.
+        """Points the reference `name` at an address unless it was set before; returns its current address.
 
-        Of any number of processes that claim one name, all get the address of the same one of them. On an object store
-        that takes a conditional write: S3, GCS and Azure do.
+        When several processes claim one name, all get the address of the same winner. On an object store this needs a
+        conditional write: S3, GCS and Azure have one.
         """
         self.manifest(address)
         with contextlib.suppress(FileExistsError):
@@ -243,7 +246,7 @@ class Workspace:
         return self.require(name, "")
 
     def ref(self, name: str) -> Address | None:
-        """The address that `name` points at, or None when it was never set. Raises ArtefactDamaged."""
+        """The address of the reference `name`, or None when it was never set. Raises ArtefactDamaged."""
         try:
             return references.from_json(self._store.read(f"refs/{name}.json"))
         except FileNotFoundError:
@@ -262,9 +265,9 @@ class Workspace:
         return address
 
     def record(self, name: str, *, without: str) -> dict[str, Any]:
-        """The document behind a reference that no step would make again: what happened, or what a person decided.
+        """The document of a reference that no step could make again: what happened, or what a person decided.
 
-        without: what it means to go on without it, for the message. Raises ArtefactDamaged, FormatTooNew.
+        without: the consequence of going on without it, for the message. Raises ArtefactDamaged, FormatTooNew.
         """
         path = self.root / "refs" / f"{name}.json"
         folder: object = "its folder"
@@ -302,7 +305,7 @@ class Workspace:
         return found
 
     def read_through(self, address: Address) -> None:
-        """Compares every file of an artefact and of everything that it came from, as far as that is still there.
+        """Compares every file of an artefact, and of everything it came from that still exists, with its manifest.
 
         Raises ArtefactMissing, ArtefactDamaged, FormatTooNew.
         """

@@ -1,7 +1,7 @@
-"""SHA-256 of tables and of files, each file read once a process for as long as it is the same.
+"""SHA-256 of tables and files; a process reads each file once, as long as the file is the same.
 
-A file is the same while its device, inode, size and times of change are. What was changed less than two seconds ago
-is read again each time, since clocks of file systems tick that slowly (what git calls racily clean).
+A file is the same while its device, inode, size and times of change are. A file that changed less than two seconds ago
+is read again each time, because file system clocks tick that slowly (git calls this racily clean).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _SETTLED = 2_000_000_000
-"""Nanoseconds: the coarsest clock of a file system in use (FAT)."""
+"""Nanoseconds: the coarsest file system clock in use (FAT)."""
 _KNOWN: dict[str, tuple[tuple[int, ...], str]] = {}
-"""Path to its state and its hash. An entry is replaced whole, so threads may share it."""
+"""Path to its state and its hash. An entry is replaced as a whole, so threads may share it."""
 
 
 def sha256(content: bytes | Path) -> str:
-    """Hexadecimal, of bytes or of a file. Raises OSError."""
+    """Hexadecimal SHA-256 of bytes or of a file. Raises OSError."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
     with content.open("rb") as stream:
@@ -29,7 +29,7 @@ def sha256(content: bytes | Path) -> str:
 
 
 def sha256_once(path: Path) -> str:
-    """Like `sha256`, but a file that this process has read already, and that is the same, is not read again."""
+    """Like `sha256`, but does not read again a file that this process has already read and that is the same."""
     before = _state(path)
     known = _KNOWN.get(str(path))
     if known is not None and known[0] == before:
@@ -46,8 +46,8 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 def table_hash(table: pa.Table) -> str:
-    """Hexadecimal SHA-256 of a table's values, for the address of what comes from outside. Hashed as Parquet: in Arrow
-    the same strings may lie in memory in any order."""
+    """Hexadecimal SHA-256 of a table's values, for the address of data from outside. It hashes Parquet, because in
+    Arrow the same strings may be in memory in any order."""
     buffer = io.BytesIO()
     pq.write_table(table.combine_chunks(), buffer)
     return hashlib.sha256(buffer.getbuffer()).hexdigest()

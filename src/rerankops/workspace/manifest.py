@@ -1,11 +1,11 @@
-"""What an artefact is, what it was made from, and the hash of every file of it: `manifest.json`.
+"""What an artefact is, its inputs, and the hash of each of its files: `manifest.json`.
 
 | format | since | how it is read                                                                                   |
 |--------|-------|--------------------------------------------------------------------------------------------------|
-| 1      | 0.1   | it has no key `format`; its files are checked, it itself is not                                  |
-| 2      | 0.2   | sealed: also a changed byte of the manifest is noticed; `place` says where its files are         |
+| 1      | 0.1   | it has no key `format`; its files are checked, the manifest itself is not                        |
+| 2      | 0.2   | sealed: a changed byte of the manifest is noticed too; `place` says where its files are          |
 
-A manifest of a newer format is refused: what it means by its keys is not known here.
+A manifest of a newer format is refused: this version does not know the meaning of its keys.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Address = str
 
 FORMAT = 2
 AGAIN = "delete its folder and run its step again"
-"""What to do about a damaged artefact: what it is made from is still there."""
+"""What to do about a damaged artefact: its inputs still exist."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,7 +54,8 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: bytes, address: Address, path: object) -> Manifest:
-        """address: where it was found; path: its file, for messages. Raises ArtefactDamaged, FormatTooNew."""
+        """Reads a manifest. address: where it was found; path: its file, for messages. Raises ArtefactDamaged,
+        FormatTooNew."""
         try:
             tree, sealed = unseal(data)
         except ValueError as error:
@@ -85,7 +86,7 @@ def _has_hashes(files: object) -> bool:
 
 
 def _refuse_newer(data: bytes, path: object) -> None:
-    """Raises FormatTooNew when the file says that it is of a format that comes after this one."""
+    """Raises FormatTooNew when the file states a format that is newer than this one."""
     try:
         version = json.loads(data)["format"]
     except (ValueError, TypeError, KeyError, RecursionError):

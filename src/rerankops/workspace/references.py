@@ -15,7 +15,7 @@ def to_json(address: Address) -> bytes:
 
 
 def from_json(data: bytes) -> Address:
-    """Those of format 1 have no check and are taken as they are. Raises ValueError, in words."""
+    """The address of a reference; format 1 has no check and is accepted as it is. Raises ValueError, in words."""
     tree, _ = unseal(data)
     if set(tree) != _KEYS or not all(isinstance(value, str) for value in tree.values()):
         raise ValueError(f"it has {sorted(tree)}, expected {sorted(_KEYS)}, both texts")

@@ -1,7 +1,7 @@
-"""JSON documents that carry the hash of what they say: a changed byte is noticed wherever in the file it stands.
+"""JSON documents that carry the hash of their content: a changed byte is noticed anywhere in the file.
 
-A sealed document is an object whose last key, `check`, is the SHA-256 of the text of the others. Reading writes it
-again and compares, so that also what JSON would not mind (white space, a key that is there twice) is no other byte.
+A sealed document is an object whose last key, `check`, is the SHA-256 of the text of the other keys. The reader writes
+the document again and compares. This also detects changes that JSON would accept (white space, a repeated key).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def seal(document: Mapping[str, Any]) -> bytes:
 
 
 def unseal(data: bytes) -> tuple[dict[str, Any], bool]:
-    """(document without its hash, whether it had one). Raises ValueError, in words, for what is no JSON object, or is
-    not what was sealed."""
+    """(document without its hash, whether it had one). Raises ValueError with a message in words when the data are not
+    a JSON object or not what was sealed."""
     try:
         tree = json.loads(data)
     except RecursionError:

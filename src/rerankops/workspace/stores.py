@@ -1,9 +1,9 @@
-"""Where the bytes of a workspace lie: a local folder, which renames, or an object store, which writes conditionally.
+"""Storage for the bytes of a workspace: a local folder, which renames, or an object store, which writes conditionally.
 
-On a folder an artefact is renamed into place whole. An object store has no such thing: the files go below the
-artefact's folder into one that is named after what they hold, and then the manifest is written on the condition that
-there is none. So of any number of writers one wins, its files are what its manifest says whatever the others write,
-and what is read is never of two writers.
+In a folder, a whole artefact is renamed into place. An object store cannot do that: the files go into a folder below
+the artefact's, named after their content. The manifest is then written on the condition that none exists. So of any
+number of writers one wins; its files are what its manifest says, whatever the others write, and a reader never sees a
+mix of two writers.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from rerankops.workspace.manifest import AGAIN, Manifest
 MANIFEST = "manifest.json"
 OBJECTS = "objects"
 _TRIES = 5
-"""A store may answer that somebody else is writing right now (409 of S3), which says nothing about who wins."""
+"""A store may answer that another write is in progress (409 of S3), which does not say who wins."""
 _PAUSE = 0.1
 
 
 class Store(Protocol):
-    """What a workspace needs of the place it lies in. Names are relative to the root, with slashes."""
+    """What a workspace needs from its storage. Names are relative to the root, with slashes."""
 
     def read(self, name: str) -> bytes: ...
 
@@ -50,13 +50,13 @@ class Store(Protocol):
 
 
 class Folder:
-    """A local folder. Nothing is made before the first write."""
+    """A local folder. Nothing is created before the first write."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def read(self, name: str) -> bytes:
-        """Raises FileNotFoundError."""
+        """The bytes of a file. Raises FileNotFoundError when it does not exist."""
         return (self.root / name).read_bytes()
 
     def replace(self, name: str, data: bytes) -> None:
@@ -64,16 +64,16 @@ class Folder:
             writing.replace(self.root / name, data)
 
     def create(self, name: str, data: bytes) -> None:
-        """Raises FileExistsError."""
+        """Writes a file that does not exist yet. Raises FileExistsError when it does."""
         with writing.room(f"a reference of workspace {self.root}"):
             writing.create(self.root / name, data)
 
     def place(self, hashes: Mapping[str, str]) -> str:
-        """Files lie in the artefact's folder itself."""
+        """Files are in the artefact's folder itself."""
         return ""
 
     def publish(self, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
-        """Files that are paths are moved."""
+        """Stores the files and the manifest. Files given as paths are moved."""
         final = self.root / OBJECTS / manifest.address
         with self.scratch() as folder:
             for name, content in {**files, MANIFEST: manifest.to_json()}.items():
@@ -89,22 +89,22 @@ class Folder:
             final.parent.mkdir(parents=True, exist_ok=True)
             if final.exists() and not (final / MANIFEST).exists():
                 shutil.rmtree(final)
-            folder.chmod(final.parent.stat().st_mode & 0o777)  # what is published is as open as its neighbours
+            folder.chmod(final.parent.stat().st_mode & 0o777)  # published files are as accessible as their neighbours
             try:
                 folder.rename(final)
             except OSError:
-                # Another process published the same address first; what it stored stands.
+                # Another process published the same address first; its files stay.
                 if not (final / MANIFEST).exists():
                     raise
             writing.sync(final.parent)
 
     def scratch(self) -> AbstractContextManager[Path]:
-        """On the same file system as the objects, so that files move into place; swept."""
+        """A folder on the same file system as the objects, so that files move into place; old ones are swept."""
         return writing.scratch(self.root / "tmp", f"an artefact of workspace {self.root}")
 
     @contextmanager
     def folder(self, manifest: Manifest) -> Iterator[Path]:
-        """The artefact's own folder, every file of it read and compared, see hashing.sha256_once."""
+        """The artefact's own folder, each of its files read and compared; see hashing.sha256_once."""
         folder = self.root / OBJECTS / manifest.address / manifest.place
         for name, promised in manifest.files.items():
             try:
@@ -117,13 +117,13 @@ class Folder:
 
 
 class ObjectStore:
-    """Any file system of fsspec that writes conditionally: S3, GCS, Azure."""
+    """Any file system of fsspec with conditional writes: S3, GCS, Azure."""
 
     def __init__(self, root: UPath) -> None:
         self.root = root
 
     def read(self, name: str) -> bytes:
-        """Raises FileNotFoundError."""
+        """The bytes of a file. Raises FileNotFoundError when it does not exist."""
         return bytes((self.root / name).read_bytes())
 
     def replace(self, name: str, data: bytes) -> None:
@@ -131,7 +131,8 @@ class ObjectStore:
         path.write_bytes(data)
 
     def create(self, name: str, data: bytes) -> None:
-        """Raises FileExistsError, also where it was another one's write that the store was busy with."""
+        """Writes a file that does not exist yet. Raises FileExistsError when it does, also when another process wrote
+        it while the store was busy."""
         path = self._made(name)
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -146,7 +147,7 @@ class ObjectStore:
                 return
 
     def place(self, hashes: Mapping[str, str]) -> str:
-        """Named after what the files are, so that writers who disagree never write to the same one."""
+        """A name derived from the files' content, so that writers who disagree never write to the same folder."""
         return hashlib.sha256("\n".join(f"{hashes[name]} {name}" for name in sorted(hashes)).encode()).hexdigest()[:16]
 
     def publish(self, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
@@ -159,7 +160,7 @@ class ObjectStore:
                 path.write_bytes(content)
         try:
             self.create(f"{folder}/{MANIFEST}", manifest.to_json())
-        except FileExistsError:  # another process was first; what it stored stands
+        except FileExistsError:  # another process was first; its files stay
             stored = Manifest.from_json(self.read(f"{folder}/{MANIFEST}"), manifest.address, self.root / folder)
             if stored.place != manifest.place:
                 mine = self.root / folder / manifest.place
@@ -171,7 +172,7 @@ class ObjectStore:
 
     @contextmanager
     def folder(self, manifest: Manifest) -> Iterator[Path]:
-        """A copy for the time of the block, every file of it compared."""
+        """A copy for the duration of the block, with every file compared."""
         with self.scratch() as folder:
             for name, promised in manifest.files.items():
                 path, target = self.root / OBJECTS / manifest.address / manifest.place / name, folder / name
@@ -185,7 +186,7 @@ class ObjectStore:
             yield folder
 
     def _made(self, name: str) -> UPath:
-        """The path, with a folder to write it to where the store knows folders."""
+        """The path, with its parent folder created if the store has folders."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path

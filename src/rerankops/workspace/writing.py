@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, scratch folders, and what a full disk is called."""
+"""Atomic writes of whole files, scratch folders, and errors of a full disk."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rerankops.errors import DiskFull, RerankopsError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 _LEFT_OVER = 7 * 24 * 3600.0
-"""Seconds after which a scratch folder belongs to nobody: its process was killed."""
+"""Seconds after which a scratch folder has no owner: its process was killed."""
 
 
 @contextlib.contextmanager
 def room(what: str) -> Iterator[None]:
-    """Turns the ways in which Python and the libraries that write files say "disk full" into DiskFull. what: is
+    """Turns the different "disk full" errors of Python and the libraries that write files into DiskFull. what: what is
     written, in words."""
     try:
         yield
@@ -37,13 +37,13 @@ def room(what: str) -> Iterator[None]:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Gives a file this content, at once."""
+    """Replaces the content of a file atomically."""
     with _beside(path, data) as temporary:
         temporary.replace(path)
 
 
 def create(path: Path, data: bytes) -> None:
-    """Like `replace`, for a file that is not there. Raises FileExistsError."""
+    """Like `replace`, for a file that does not exist. Raises FileExistsError."""
     with _beside(path, data) as temporary:
         _link(temporary, path)
 
@@ -61,8 +61,8 @@ def _beside(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Gives a file a second name, which, unlike a rename, fails where somebody was faster. On a file system without
-    hard links (BeeGFS between folders, some FUSE mounts) it is copied: as exclusive, but not at once."""
+    """Gives a file a second name. Unlike a rename, this fails if another process was faster. On a file system without
+    hard links (BeeGFS between folders, some FUSE mounts) it copies the file: still exclusive, but not atomic."""
     try:
         os.link(source, target)
     except OSError as error:
@@ -76,8 +76,8 @@ def _link(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def scratch(parent: Path, what: str, *, prefix: str = "") -> Iterator[Path]:
-    """An empty folder that nobody but its owner may look into, gone afterwards; what killed processes left beside it
-    goes too. what: it is for, in words. prefix: of its name, and of what may be swept."""
+    """An empty folder that only its owner can open, removed afterwards; also removes old folders of killed processes
+    beside it. what: its purpose, in words. prefix: of its name, and of the folders that may be swept."""
     folder = parent / f"{prefix}{os.getpid()}-{uuid.uuid4().hex}"
     with room(what):
         parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def scratch(parent: Path, what: str, *, prefix: str = "") -> Iterator[Path]:
 
 
 def _sweep(parent: Path, prefix: str) -> None:
-    """Removes scratch folders that nobody has touched for a week."""
+    """Removes scratch folders that have not changed for a week."""
     before = time.time() - _LEFT_OVER
     for folder in parent.glob(f"{prefix}*"):
         with contextlib.suppress(FileNotFoundError):  # its own process was faster
@@ -99,7 +99,7 @@ def _sweep(parent: Path, prefix: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flushes a file or a folder to the disk, so that a rename never outlives its content."""
+    """Flushes a file or a folder to disk, so that a rename never outlives its content."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
