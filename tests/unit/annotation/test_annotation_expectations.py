@@ -64,6 +64,9 @@ def test_data_docs_show_what_was_expected_and_a_second_run_replaces_them(check, 
     first, pages = validation.data_docs.read_bytes(), sorted(folder.rglob("*.html"))
     text = "".join(page.read_text() for page in folder.glob("validations/**/*.html"))
     assert {page.name for page in (folder / "validations").iterdir()} == {"lines", "batch", "annotators", "queries"}
+    index = validation.data_docs.read_text()
+    listed = {page.relative_to(folder).as_posix() for page in pages if page != validation.data_docs}
+    assert set(re.findall(r'<td><a href="([^"]*)">', index)) == listed
     assert "every grade is one of 0, 1, 2, 3" in text
     assert "completeness" in text
     everything = "".join(page.read_text() for page in pages)
